@@ -1,0 +1,103 @@
+"""Child processes of the platform: started with a log of their own, awaited, and ended by their id."""
+
+import os
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+Report = Callable[[str], None]
+"""Takes one line for the person at the terminal."""
+
+LOG_LIMIT_BYTES = 10 * 1024 * 1024
+
+
+class StartFailed(RuntimeError):
+    """A part did not start. The message says which, why, and shows the end of its log."""
+
+
+class AlreadyRunning(StartFailed):
+    """Another platform runs this part on the same folder."""
+
+
+def free_port(host: str = "127.0.0.1") -> int:
+    """A TCP port nobody listens on now. Somebody may take it before its user does: be ready to ask again."""
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        probe.bind((host, 0))
+        return int(probe.getsockname()[1])
+
+
+def spawn(
+    args: Sequence[str],
+    log: Path,
+    *,
+    env: Mapping[str, str] | None = None,
+    user: int | None = None,
+    group: int | None = None,
+) -> subprocess.Popen[bytes]:
+    """Start a program, its output appended to `log`, as another account when `user` and `group` are given.
+
+    It gets a session of its own: Ctrl-C at the terminal reaches the platform only, which then ends its
+    children in the right order (a database that stops before the services makes each of them complain).
+    """
+    if log.exists() and log.stat().st_size > LOG_LIMIT_BYTES:
+        log.replace(log.with_name(log.name + ".1"))
+    # Only the platform's own account reads it: a database's log can quote the statements that failed.
+    with open(log, "ab", opener=lambda path, flags: os.open(path, flags, 0o600)) as output:
+        return subprocess.Popen(
+            list(args),
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            cwd="/",
+            env=dict(env) if env is not None else None,
+            start_new_session=True,
+            user=user,
+            group=group,
+            extra_groups=[] if user is not None else None,
+        )
+
+
+def log_tail(log: Path, lines: int = 12) -> str:
+    """The last lines of a log, for an error message; at most 8 kB are read."""
+    try:
+        with log.open("rb") as file:
+            file.seek(max(0, log.stat().st_size - 8192))
+            text = file.read().decode(errors="replace")
+    except OSError:
+        return "(no log)"
+    return "\n".join(text.splitlines()[-lines:])
+
+
+def wait_ready(
+    name: str, process: subprocess.Popen[bytes], ready: Callable[[], bool], log: Path, patience: float
+) -> None:
+    """Poll `ready` until it holds. StartFailed when the process ends first or `patience` seconds are over."""
+    deadline = time.monotonic() + patience
+    while not ready():
+        code = process.poll()
+        if code is not None:
+            raise StartFailed(f"{name} ended with code {code} while it started.\n{log_tail(log)}")
+        if time.monotonic() > deadline:
+            raise StartFailed(f"{name} was not ready within {patience:.0f} s.\n{log_tail(log)}")
+        time.sleep(0.02)
+
+
+def end(process: subprocess.Popen[bytes], first: signal.Signals, patience: float) -> None:
+    """Ask the process to end with signal `first`; after `patience` seconds kill it and what it started."""
+    if process.poll() is not None:
+        return
+    process.send_signal(first)
+    try:
+        process.wait(patience)
+    except subprocess.TimeoutExpired:
+        kill(process)
+
+
+def kill(process: subprocess.Popen[bytes]) -> None:
+    """SIGKILL to the process and everything in its session; returns when it is gone."""
+    if process.poll() is None:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
