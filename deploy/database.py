@@ -27,7 +27,7 @@ SERVICES = ("identity", "billing", "provisioner", "notifier", "scheduler", "gate
 # Any number will do that nobody else takes on this server; these are the letters "yac-db".
 _LOCK = 0x7961632D6462
 
-_ROLE = "LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS PASSWORD {}"
+_POWERLESS = "NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS"
 
 
 def create(admin_dsn: str, name: str, roles: Mapping[str, str]) -> dict[str, str]:
@@ -104,10 +104,14 @@ def _put_role(cursor: Any, service: str, password: str) -> None:
     # Hashed here, as psql's \password does: the clear one never stands in a statement the server may log.
     verifier = sql.Literal(encrypt_password(password, service, cursor.connection, "scram-sha-256"))
     cursor.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [service])
-    verb = "CREATE" if cursor.fetchone() is None else "ALTER"
-    cursor.execute(sql.SQL(f"{verb} ROLE {{}} {_ROLE}").format(role, verifier))
+    exists = cursor.fetchone() is not None
     cursor.execute("SELECT rolsuper FROM pg_roles WHERE rolname = current_user")
-    if not cursor.fetchone()[0]:
+    superuser = cursor.fetchone()[0]
+    verb = "ALTER" if exists else "CREATE"
+    # An administrator who is no superuser may not even say NOSUPERUSER of a role that is there.
+    powers = "" if exists and not superuser else _POWERLESS
+    cursor.execute(sql.SQL(f"{verb} ROLE {{}} LOGIN {powers} PASSWORD {{}}").format(role, verifier))
+    if not superuser:
         # Without superuser's powers one must be a member of the role to give it a schema.
         cursor.execute(sql.SQL("GRANT {} TO CURRENT_USER").format(role))
 

@@ -263,7 +263,7 @@ def _initdb(programs: Path, home: Path, cluster: Path, account: _Account | None)
     )
     if result.returncode != 0:
         raise StartFailed(f"PostgreSQL's data folder could not be made.\n{result.stderr.strip()}")
-    # Written before the account's own programs ever ran: root writes nothing where a broken-into server rules.
+    # Before the server ever ran: root writes nothing into a folder that a broken-into server rules.
     (making / "pg_hba.conf").write_text(HBA)
     making.rename(cluster)
 
