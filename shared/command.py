@@ -1,0 +1,106 @@
+"""The command line of every service: `python -m services.billing serve | api | worker | migrate | dead-letters …`."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import signal
+import sys
+from collections.abc import Callable
+from typing import TypeVar
+from uuid import UUID
+
+from shared import logging
+from shared.errors import NotFound
+from shared.messaging import deadletters
+from shared.migrate import is_current, migrate
+from shared.service import HttpServer, Service, Worker, ops_app, transport_for
+from shared.settings import ServiceSettings, load
+
+S = TypeVar("S", bound=ServiceSettings)
+
+
+def main(package: str, settings_class: type[S], build: Callable[[S], Service]) -> None:
+    """Runs one service's command line and ends the process."""
+    arguments = _parser(package).parse_args()
+    settings = load(settings_class)
+    name = package.rsplit(".", 1)[-1]
+    logging.configure(name, settings.log_level, pretty=sys.stdout.isatty())
+    service = build(settings)
+    if arguments.command == "migrate":
+        migrate(service.database, package)
+    elif arguments.command == "dead-letters":
+        _dead_letters(service, arguments)
+    else:
+        if not is_current(service.database, package):
+            sys.exit(f"{name}: the schema is behind this code; run `python -m {package} migrate` first")
+        halves = {"serve": (True, True), "api": (True, False), "worker": (False, True)}[arguments.command]
+        _run(service, *halves)
+
+
+def _parser(package: str) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog=f"python -m {package}")
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("serve", help="HTTP and background work in one process")
+    commands.add_parser("api", help="HTTP only")
+    commands.add_parser("worker", help="events and loops only")
+    commands.add_parser("migrate", help="bring the schema to the newest version")
+    letters = commands.add_parser("dead-letters", help="deliveries that were given up")
+    letters.add_argument("action", choices=["list", "replay", "drop"])
+    letters.add_argument("id", nargs="?", type=UUID)
+    return parser
+
+
+def _dead_letters(service: Service, arguments: argparse.Namespace) -> None:
+    with service.database.unit_of_work() as session:
+        if arguments.action == "list":
+            for letter in deadletters.parked(session, after=arguments.id, limit=100):
+                print(f"{letter.id}  {letter.type}  {letter.attempts} tries  {letter.last_failed_at:%F %T}  {letter.error}")
+            return
+        if arguments.id is None:
+            sys.exit("name the id, as `list` shows it")
+        act = deadletters.replay if arguments.action == "replay" else deadletters.drop
+        try:
+            act(session, arguments.id)
+        except NotFound as error:
+            sys.exit(str(error))
+
+
+def _run(service: Service, http: bool, work: bool) -> None:
+    loop_factory = _uvloop()
+    with asyncio.Runner(loop_factory=loop_factory) as runner:
+        runner.run(_serve(service, http, work))
+
+
+async def _serve(service: Service, http: bool, work: bool) -> None:
+    log = logging.get_logger(__name__)
+    stop = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    worker = Worker([service], transport_for(service.settings)) if work else None
+    if worker is None and service.start:
+        await service.start()
+    ops = HttpServer(ops_app([service], worker), service.settings.host, service.settings.ops_port)
+    ops_port = await ops.begin()
+    if worker:
+        await worker.start()
+    server = HttpServer(service.app, service.settings.host, service.settings.port) if http else None
+    port = await server.begin() if server else None
+    log.info("serving", port=port, ops_port=ops_port)
+    await stop.wait()
+    service.app.state.stopping = True
+    if server:
+        await server.end()
+    if worker:
+        await worker.stop()
+    await ops.end()
+    if service.close:
+        await service.close()
+    service.database.close()
+    log.info("stopped")
+
+
+def _uvloop() -> Callable[[], asyncio.AbstractEventLoop]:
+    import uvloop
+
+    return uvloop.new_event_loop

@@ -1,0 +1,75 @@
+"""What the provisioner tells: the life of workspaces."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import ClassVar, Literal
+from uuid import UUID
+
+from shared.events import CompanyEvent, Text
+
+
+class WorkspaceEvent(CompanyEvent):
+    """An event of one workspace."""
+
+    subject_field: ClassVar[str] = "workspace_id"
+
+    workspace_id: UUID
+    owner_id: UUID
+    name: Text
+
+
+class WorkspaceRequested(WorkspaceEvent):
+    """A workspace was asked for and accepted. It does not run yet. From now on its host is its own, for ever."""
+
+    type: ClassVar[str] = "workspace.requested"
+
+    host: Text
+    """The host label: the workspace is reached at `<host>.<workspaces domain>`."""
+    template: Text
+
+
+class WorkspaceReady(WorkspaceEvent):
+    """A new workspace's editor answered at its address for the first time."""
+
+    type: ClassVar[str] = "workspace.ready"
+
+    host: Text
+    url: Text
+    took_ms: int
+
+
+class WorkspaceStarted(WorkspaceEvent):
+    """A workspace that was stopped answers again."""
+
+    type: ClassVar[str] = "workspace.started"
+    unread_because: ClassVar[str | None] = "for the activity feed to come; pages follow the provisioner's stream"
+
+    took_ms: int
+
+
+class WorkspaceStopped(WorkspaceEvent):
+    """The workspace runs no more; its files are kept."""
+
+    type: ClassVar[str] = "workspace.stopped"
+    unread_because: ClassVar[str | None] = "for the activity feed to come; pages follow the provisioner's stream"
+
+    reason: Literal["user", "entitlement", "removed"]
+
+
+class WorkspaceFailed(WorkspaceEvent):
+    """The workspace could not be brought to where it should be; `cause` says why in the platform's own words."""
+
+    type: ClassVar[str] = "workspace.failed"
+    unread_because: ClassVar[str | None] = "for the mail and the activity feed to come; pages show it"
+
+    cause: Text
+
+
+class WorkspaceDeleted(WorkspaceEvent):
+    """The workspace and its files are gone."""
+
+    type: ClassVar[str] = "workspace.deleted"
+
+    host: Text
+    deleted_at: datetime

@@ -1,0 +1,179 @@
+"""HTTP as every service speaks it: problem+json errors, correlation, bounded bodies, metrics, health.
+
+`build_app` is called in each service's `app.py`; nothing here knows a route of a service.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import structlog.contextvars
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse, Response
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from shared import metrics
+from shared.clock import Clock
+from shared.db import LOST, Database, DatabaseUnavailable
+from shared.errors import BadRequest, FieldError, Invalid, NotFound, Problem, TooLarge, TooMany
+from shared.ids import new_id
+from shared.logging import correlation_id, get_logger
+from shared.tokens import Verifier
+
+log = get_logger(__name__)
+
+MAX_BODY = 64 * 1024
+PROBLEM = "application/problem+json"
+CORRELATION = "x-correlation-id"
+_GOOD_ID = re.compile(r"^[A-Za-z0-9-]{8,64}$")
+
+
+def build_app(
+    service: str, *, clock: Clock, verifier: Verifier, database: Database | None = None, max_body: int = MAX_BODY
+) -> FastAPI:
+    """A FastAPI application with everything around routes; the service includes its routers."""
+    app = FastAPI(title=f"YouAreCoder {service}", version="1", docs_url=None, redoc_url=None, openapi_url=None)
+    app.state.service = service
+    app.state.clock = clock
+    app.state.verifier = verifier
+    app.state.database = database
+    answer_problems(app)
+    app.add_middleware(Edge, service=service, max_body=max_body)
+    return app
+
+
+def answer_problems(app: FastAPI) -> None:
+    """Maps every error to problem+json, once."""
+    app.add_exception_handler(Problem, _answer_problem)
+    app.add_exception_handler(RequestValidationError, _answer_invalid)
+    app.add_exception_handler(HTTPException, _answer_http)
+    for lost in (*LOST,):
+        app.add_exception_handler(lost, _answer_lost)
+
+
+def problem_response(problem: Problem) -> Response:
+    """RFC 9457, section 3: the problem as its media type."""
+    body: dict[str, Any] = {
+        "type": f"/problems/{problem.code}",
+        "title": problem.title,
+        "status": problem.status,
+        "correlation_id": correlation_id(),
+        **problem.extra,
+    }
+    if problem.detail:
+        body["detail"] = problem.detail
+    if problem.errors:
+        body["errors"] = [vars(error) for error in problem.errors]
+    headers = {"Cache-Control": "no-store"}
+    if isinstance(problem, TooMany):
+        headers["Retry-After"] = str(problem.retry_after)
+    if problem.status == 401:
+        headers["WWW-Authenticate"] = "Bearer"
+    return JSONResponse(body, problem.status, headers, media_type=PROBLEM)
+
+
+async def _answer_problem(_: Request, error: Exception) -> Response:
+    assert isinstance(error, Problem)
+    return problem_response(error)
+
+
+async def _answer_lost(_: Request, error: Exception) -> Response:
+    log.error("database lost", error=type(error).__name__)
+    return problem_response(DatabaseUnavailable())
+
+
+async def _answer_invalid(_: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    faults = error.errors()
+    if any(fault["type"] == "json_invalid" for fault in faults):
+        return problem_response(BadRequest("The body is not valid JSON"))
+    errors = [FieldError(_path(fault["loc"]), fault["type"], fault["msg"]) for fault in faults[:20]]
+    return problem_response(Invalid(errors=errors))
+
+
+def _path(location: tuple[int | str, ...]) -> str:
+    return ".".join(str(part) for part in location if part != "body")[:200]
+
+
+async def _answer_http(_: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    problem = NotFound() if error.status_code == 404 else BadRequest(str(error.detail))
+    problem.status = error.status_code  # type: ignore[misc]  # this one answer's, not the class's
+    response = problem_response(problem)
+    response.headers.update(error.headers or {})
+    return response
+
+
+class Edge:
+    """Around every request: a correlation id, a bound on the body, the time it took, and no bare 500."""
+
+    def __init__(self, app: ASGIApp, service: str, max_body: int) -> None:
+        self._app = app
+        self._service = service
+        self._max_body = max_body
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return await self._app(scope, receive, send)
+        headers = dict(scope["headers"])
+        given = headers.get(CORRELATION.encode(), b"").decode("latin-1")
+        id_ = given if _GOOD_ID.match(given) else str(new_id())
+        started = time.perf_counter()
+        state: dict[str, int] = {}
+
+        async def tell(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                state["status"] = message["status"]
+                message["headers"] = [*message.get("headers", []), (CORRELATION.encode(), id_.encode())]
+                self._count(scope, message["status"], time.perf_counter() - started)
+            await send(message)
+
+        with structlog.contextvars.bound_contextvars(correlation_id=id_):
+            try:
+                await self._app(scope, _bounded(receive, headers, self._max_body), tell)
+            except _BodyTooLarge:
+                await problem_response(TooLarge(f"At most {self._max_body} bytes are read"))(scope, receive, tell)
+            except Exception:
+                log.exception("unhandled error", path=scope["path"][:200])
+                if "status" in state:
+                    raise
+                await problem_response(Problem())(scope, receive, tell)
+
+    def _count(self, scope: Scope, status: int, seconds: float) -> None:
+        route = getattr(scope.get("route"), "path", "none")
+        metrics.http_seconds.labels(self._service, scope["method"], route, status).observe(seconds)
+
+
+class _BodyTooLarge(Exception):
+    pass
+
+
+def _bounded(receive: Receive, headers: dict[bytes, bytes], limit: int) -> Callable[[], Awaitable[Message]]:
+    """Reads at most `limit` bytes, whatever Content-Length says or leaves out."""
+    seen = 0
+
+    async def read() -> Message:
+        nonlocal seen
+        message = await receive()
+        if message["type"] == "http.request":
+            seen += len(message.get("body", b""))
+            if seen > limit:
+                raise _BodyTooLarge
+        return message
+
+    declared = headers.get(b"content-length", b"0")
+    if declared.isdigit() and int(declared) > limit:
+        seen = limit + 1
+
+        async def refuse() -> Message:
+            raise _BodyTooLarge
+
+        return refuse
+    return read
+
+

@@ -1,0 +1,74 @@
+"""Words, dates and money in Turkish and English, by Babel's rules. English is the source; Turkish is a catalogue.
+
+A package that speaks to people keeps `locales/tr.po`, with the English sentence as its id. A sentence without its
+Turkish makes a test fail.
+"""
+
+from __future__ import annotations
+
+import gettext
+import io
+from datetime import datetime, timedelta
+from functools import cache
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+from babel.dates import format_date, format_datetime, format_timedelta
+from babel.messages.mofile import write_mo
+from babel.messages.pofile import read_po
+from babel.numbers import format_currency
+
+from shared.money import Money
+
+LANGUAGES = ("tr", "en")
+DEFAULT_TIMEZONE = "Europe/Istanbul"
+
+
+@cache
+def translations(directory: Path, language: str) -> gettext.NullTranslations:
+    """The catalogue of `directory` for a language, compiled in memory; English needs none."""
+    source = directory / f"{language}.po"
+    if language == "en" or not source.exists():
+        return gettext.NullTranslations()
+    compiled = io.BytesIO()
+    with source.open("rb") as file:
+        write_mo(compiled, read_po(file, locale=language))
+    compiled.seek(0)
+    return gettext.GNUTranslations(compiled)
+
+
+def money(amount: Money, language: str) -> str:
+    """`₺2.970,00` in Turkish, `₺2,970.00` in English."""
+    return format_currency(amount.decimal, amount.currency.value, locale=language, currency_digits=False)
+
+
+def date(moment: datetime, language: str, timezone: str = DEFAULT_TIMEZONE) -> str:
+    """`22 Kasım 2026` / `November 22, 2026`, in the company's time zone."""
+    return format_date(moment.astimezone(ZoneInfo(timezone)), "long", locale=language)
+
+
+def moment(moment: datetime, language: str, timezone: str = DEFAULT_TIMEZONE) -> str:
+    """Date and time, in the company's time zone."""
+    return format_datetime(moment, "medium", tzinfo=ZoneInfo(timezone), locale=language)
+
+
+def ago(moment: datetime, now: datetime, language: str) -> str:
+    """`3 dakika önce` / `3 minutes ago`."""
+    return format_timedelta(moment - now, add_direction=True, locale=language)
+
+
+def span(length: timedelta, language: str) -> str:
+    """`3 gün` / `3 days`."""
+    return format_timedelta(length, threshold=1, locale=language)
+
+
+def negotiate(accept_language: str | None) -> str:
+    """The first language of an Accept-Language header (RFC 9110, section 12.5.4) that we speak; Turkish otherwise."""
+    ranked: list[tuple[float, int, str]] = []
+    for position, part in enumerate((accept_language or "")[:200].split(",")[:10]):
+        tag, _, quality = part.strip().partition(";q=")
+        try:
+            ranked.append((-float(quality or 1), position, tag[:2].lower()))
+        except ValueError:
+            continue
+    return next((tag for _, _, tag in sorted(ranked) if tag in LANGUAGES), "tr")

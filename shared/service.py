@@ -1,0 +1,202 @@
+"""A service at run time: what `app.py` builds, and how one or several of them run in a process and stop gracefully.
+
+Stopping loses nothing: the HTTP server finishes what it answers, then the bus takes nothing new and waits for the
+handlers under way, then the loops end, the relay sends its last batch, and only then are connections closed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+import uvicorn
+from fastapi import FastAPI
+from fastapi.responses import JSONResponse, Response
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from starlette.types import ASGIApp
+
+from shared.db import Database
+from shared.logging import get_logger
+from shared.messaging.consumer import Consumer, Handlers
+from shared.messaging.deadletters import Retrier
+from shared.messaging.inprocess import InProcess
+from shared.messaging.relay import Relay
+from shared.messaging.transport import Subscription, Transport
+from shared.migrate import is_current
+from shared.settings import ServiceSettings
+
+log = get_logger(__name__)
+
+Loop = Callable[[asyncio.Event], Awaitable[None]]
+"""Runs until the event is set, finishes what it has begun, and returns."""
+
+DRAIN = 5
+"""Seconds an HTTP request may take to end when the process stops; event streams are told and end at once."""
+
+
+@dataclass
+class Service:
+    """One service, built and not yet running. `package` is its import name, such as `services.billing`."""
+
+    package: str
+    settings: ServiceSettings
+    app: FastAPI
+    database: Database
+    handlers: Handlers = field(default_factory=dict)
+    loops: dict[str, Loop] = field(default_factory=dict)
+    broadcasts: list[Subscription] = field(default_factory=list)
+    start: Callable[[], Awaitable[None]] | None = None
+    """Called once before the loops: fills caches, opens clients."""
+    close: Callable[[], Awaitable[None]] | None = None
+    """Called last: closes what `start` or `build` opened."""
+
+    @property
+    def name(self) -> str:
+        """The last part of the package: the schema, the queue, the metrics' label."""
+        return self.package.rsplit(".", 1)[-1]
+
+
+def transport_for(settings: ServiceSettings) -> Transport:
+    """RabbitMQ where one is configured, else the in-process bus."""
+    if settings.amqp_url is not None:
+        from shared.messaging.rabbitmq import RabbitMQ  # the embedded platform has no use for its 20 MB
+
+        return RabbitMQ(settings.amqp_url.get_secret_value())
+    return InProcess()
+
+
+class Worker:
+    """The background half of services: consumers, relays, retries and loops on one transport."""
+
+    def __init__(self, services: Sequence[Service], transport: Transport) -> None:
+        self._services = services
+        self._transport = transport
+        self._stop = asyncio.Event()
+        self._stop_relays = asyncio.Event()
+        self._tasks: list[asyncio.Task[None]] = []
+        self._relays: list[asyncio.Task[None]] = []
+
+    async def start(self) -> None:
+        """Connects, subscribes all, then starts sending: no event finds its hearers missing."""
+        await self._transport.start()
+        for service in self._services:
+            consumer = Consumer(service.database, service.handlers, service.settings.clock, service.settings)
+            if service.handlers:
+                await self._transport.subscribe(Subscription(service.name, consumer.types, consumer.deliver))
+            for subscription in service.broadcasts:
+                await self._transport.subscribe(subscription)
+            if service.start:
+                await service.start()
+            self._spawn(f"{service.name} retries", Retrier(consumer).run, self._stop, self._tasks)
+            for name, loop in service.loops.items():
+                self._spawn(f"{service.name} {name}", loop, self._stop, self._tasks)
+        for service in self._services:
+            relay = Relay(service.database, self._transport)
+            self._spawn(f"{service.name} relay", relay.run, self._stop_relays, self._relays)
+
+    async def stop(self) -> None:
+        """Ends everything that was started; what is under way finishes first."""
+        self._stop.set()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._transport.stop_consuming()
+        self._stop_relays.set()
+        await asyncio.gather(*self._relays, return_exceptions=True)
+        await self._transport.stop()
+
+    async def ready(self) -> bool:
+        """Whether events can be sent."""
+        return await self._transport.ready()
+
+    def _spawn(self, name: str, loop: Loop, stop: asyncio.Event, tasks: list[asyncio.Task[None]]) -> None:
+        tasks.append(asyncio.create_task(_keep_running(name, loop, stop), name=name))
+
+
+async def _keep_running(name: str, loop: Loop, stop: asyncio.Event) -> None:
+    """A loop that raises is started again after a while: one bad row must not silence a service."""
+    pause = 1.0
+    while not stop.is_set():
+        try:
+            await loop(stop)
+            return
+        except Exception:
+            log.exception("loop failed and is started again", loop=name)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(stop.wait(), pause)
+            pause = min(pause * 2, 30)
+
+
+class HttpServer(uvicorn.Server):
+    """Uvicorn without its own signal handling: whoever runs the process decides when it stops."""
+
+    def __init__(self, app: ASGIApp, host: str, port: int, *, trusted_proxy: bool = False) -> None:
+        super().__init__(
+            uvicorn.Config(
+                app,
+                host=host,
+                port=port,
+                log_config=None,
+                access_log=False,
+                lifespan="off",
+                server_header=False,
+                date_header=False,
+                proxy_headers=trusted_proxy,
+                timeout_graceful_shutdown=DRAIN,
+                h11_max_incomplete_event_size=32 * 1024,
+            )
+        )
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Leaves signals to the process."""
+        yield
+
+    async def begin(self) -> int:
+        """Starts serving and returns the port. Raises OSError where the port is taken."""
+        self._served = asyncio.create_task(self.serve())
+        while not self.started:
+            if self._served.done():
+                self._served.result()
+                raise OSError(f"cannot listen on {self.config.host}:{self.config.port}")
+            await asyncio.sleep(0.01)
+        port: int = self.servers[0].sockets[0].getsockname()[1]
+        return port
+
+    async def end(self) -> None:
+        """Finishes the requests under way and closes."""
+        self.should_exit = True
+        await self._served
+
+
+def ops_app(services: Sequence[Service], worker: Worker | None) -> FastAPI:
+    """The internal port: /healthz (alive), /readyz (database, schema, bus), /metrics (Prometheus)."""
+    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
+
+    @app.get("/healthz")
+    async def healthz() -> Response:
+        return JSONResponse({"status": "alive"})
+
+    @app.get("/readyz")
+    async def readyz() -> Response:
+        faults = dict(await asyncio.gather(*(_fault(service) for service in services)))
+        if worker is not None and not await worker.ready():
+            faults["bus"] = "not connected"
+        found = {name: fault for name, fault in faults.items() if fault}
+        return JSONResponse({"ready": not found, "faults": found}, 503 if found else 200)
+
+    @app.get("/metrics")
+    def metrics() -> Response:
+        return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
+
+    return app
+
+
+async def _fault(service: Service) -> tuple[str, str | None]:
+    def look() -> str | None:
+        try:
+            return None if is_current(service.database, service.package) else "schema is not migrated"
+        except Exception as error:
+            return type(error).__name__
+
+    return service.name, await asyncio.to_thread(look)
