@@ -1,0 +1,1 @@
+"""Stand-ins of the outside world that behave like it; they know nothing of the services they face."""
