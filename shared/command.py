@@ -55,7 +55,8 @@ def _dead_letters(service: Service, arguments: argparse.Namespace) -> None:
     with service.database.unit_of_work() as session:
         if arguments.action == "list":
             for letter in deadletters.parked(session, after=arguments.id, limit=100):
-                print(f"{letter.id}  {letter.type}  {letter.attempts} tries  {letter.last_failed_at:%F %T}  {letter.error}")
+                when = f"{letter.attempts} tries, last {letter.last_failed_at:%F %T}"
+                print(f"{letter.id}  {letter.type}  {when}  {letter.error}")
             return
         if arguments.id is None:
             sys.exit("name the id, as `list` shows it")

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, cast
 
 import structlog.contextvars
 from fastapi import FastAPI, Request
@@ -78,8 +78,7 @@ def problem_response(problem: Problem) -> Response:
 
 
 async def _answer_problem(_: Request, error: Exception) -> Response:
-    assert isinstance(error, Problem)
-    return problem_response(error)
+    return problem_response(cast("Problem", error))
 
 
 async def _answer_lost(_: Request, error: Exception) -> Response:
@@ -88,8 +87,7 @@ async def _answer_lost(_: Request, error: Exception) -> Response:
 
 
 async def _answer_invalid(_: Request, error: Exception) -> Response:
-    assert isinstance(error, RequestValidationError)
-    faults = error.errors()
+    faults = cast("RequestValidationError", error).errors()
     if any(fault["type"] == "json_invalid" for fault in faults):
         return problem_response(BadRequest("The body is not valid JSON"))
     errors = [FieldError(_path(fault["loc"]), fault["type"], fault["msg"]) for fault in faults[:20]]
@@ -101,7 +99,7 @@ def _path(location: tuple[int | str, ...]) -> str:
 
 
 async def _answer_http(_: Request, error: Exception) -> Response:
-    assert isinstance(error, HTTPException)
+    error = cast("HTTPException", error)
     problem = NotFound() if error.status_code == 404 else BadRequest(str(error.detail))
     problem.status = error.status_code  # type: ignore[misc]  # this one answer's, not the class's
     response = problem_response(problem)
@@ -175,5 +173,3 @@ def _bounded(receive: Receive, headers: dict[bytes, bytes], limit: int) -> Calla
 
         return refuse
     return read
-
-

@@ -50,9 +50,7 @@ def once(
     if key is None:
         return operation()
     who = str(caller.user_id)
-    fingerprint = hashlib.sha256(
-        f"{request.method} {request.url.path}\n{body.model_dump_json()}".encode()
-    ).hexdigest()
+    fingerprint = hashlib.sha256(f"{request.method} {request.url.path}\n{body.model_dump_json()}".encode()).hexdigest()
     connection = session.connection()
     mine = insert(keys).values(caller=who, key=key, request=fingerprint).on_conflict_do_nothing().returning(keys.c.key)
     if connection.execute(mine).first() is None:
@@ -64,4 +62,3 @@ def once(
     stored = update(keys).where(keys.c.caller == who, keys.c.key == key)
     connection.execute(stored.values(body=made.model_dump(mode="json")))
     return made
-

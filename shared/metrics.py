@@ -7,7 +7,10 @@ from prometheus_client import Counter, Gauge, Histogram
 FAST = (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 
 http_seconds = Histogram(
-    "http_request_seconds", "Time to the first byte of the answer", ["service", "method", "route", "status"], buckets=FAST
+    "http_request_seconds",
+    "Time to the first byte of the answer",
+    ["service", "method", "route", "status"],
+    buckets=FAST,
 )
 handler_seconds = Histogram(
     "event_handler_seconds", "Time to handle an event, commit included", ["service", "type", "outcome"], buckets=FAST

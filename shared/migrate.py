@@ -44,8 +44,7 @@ def run_env() -> None:
 
 
 def _config(package: str) -> Config:
-    module = importlib.import_module(package)
-    assert module.__file__ is not None
+    directory = Path(str(importlib.import_module(package).__file__)).parent
     config = Config()
-    config.set_main_option("script_location", str(Path(module.__file__).parent / "migrations"))
+    config.set_main_option("script_location", str(directory / "migrations"))
     return config

@@ -33,20 +33,22 @@ def router(service: str) -> APIRouter:
     routes = APIRouter(prefix=f"/api/v1/ops/{service}/dead-letters", tags=["ops"])
 
     @routes.get("")
-    def list_dead_letters(caller: Staff, session: Work, cursor: Cursor = None, limit: Limit = 50) -> Page[DeadLetterView]:
+    def list_dead_letters(
+        caller: Staff, session: Work, cursor: Cursor = None, limit: Limit = 50
+    ) -> Page[DeadLetterView]:
         """Parked deliveries, oldest first."""
         rows = deadletters.parked(session, after=after(cursor), limit=limit + 1)
         return page(rows, limit, lambda row: row.id, _view)
 
-    @routes.post("/{id}/replay", status_code=204)
-    def replay_dead_letter(id: UUID, caller: Staff, session: Work) -> None:
+    @routes.post("/{letter_id}/replay", status_code=204)
+    def replay_dead_letter(letter_id: UUID, caller: Staff, session: Work) -> None:
         """Handles it again, now."""
-        deadletters.replay(session, id)
+        deadletters.replay(session, letter_id)
 
-    @routes.delete("/{id}", status_code=204)
-    def drop_dead_letter(id: UUID, caller: Staff, session: Work) -> None:
+    @routes.delete("/{letter_id}", status_code=204)
+    def drop_dead_letter(letter_id: UUID, caller: Staff, session: Work) -> None:
         """Gives it up for good."""
-        deadletters.drop(session, id)
+        deadletters.drop(session, letter_id)
 
     return routes
 

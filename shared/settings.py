@@ -46,7 +46,8 @@ class ServiceSettings(BaseSettings):
         "http://youarecoder.localhost:8080"
     )
     workspaces_domain: Annotated[
-        str, Field(pattern=r"^[a-z0-9.-]+$", description="workspaces live at <label>.<this>; never below public_url's host")
+        str,
+        Field(pattern=r"^[a-z0-9.-]+$", description="workspaces live at <label>.<this>; never below public_url's host"),
     ] = "workspaces.localhost"
     host: Annotated[str, Field(description="address the HTTP server binds")] = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535, description="port of the HTTP server")] = 0

@@ -42,7 +42,7 @@ class CompanyUpdated(CompanyEvent):
 
 
 class UserRegistered(CompanyEvent):
-    """A person has an account in this company, by sign-up or by invitation. It does not say that the mail is verified."""
+    """A person has an account in this company. It does not say that the mail address is verified."""
 
     type: ClassVar[str] = "user.registered"
     subject_field: ClassVar[str] = "user_id"
