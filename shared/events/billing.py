@@ -8,7 +8,7 @@ from uuid import UUID
 
 from pydantic import Field
 
-from shared.events import CompanyEvent, Text
+from shared.events import CompanyEvent, Event, Text
 from shared.money import Money
 
 Count = Annotated[int, Field(ge=0)]
@@ -171,3 +171,14 @@ class SubscriptionExpired(CompanyEvent):
     plan: Text
     expired_at: datetime
     data_kept_until: datetime
+
+
+class JobDone(Event):
+    """Billing did the recurring job that was due; `report` says what it found, in a line."""
+
+    type: ClassVar[str] = "job.done"
+    subject_field: ClassVar[str] = "run_id"
+
+    run_id: UUID
+    job: Text
+    report: Text

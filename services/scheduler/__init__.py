@@ -1,0 +1,1 @@
+"""When it happens: durable timers and cron jobs. It only announces that a time has come."""
