@@ -66,8 +66,7 @@ def run_reporting(
         killer = threading.Timer(timeout_s, process.kill)
         killer.start()
         try:
-            assert process.stdout is not None
-            for line in process.stdout:
+            for line in process.stdout or ():
                 line = line.rstrip()
                 if line:
                     report(line)
