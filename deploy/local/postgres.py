@@ -20,8 +20,6 @@ import shutil
 import signal
 import subprocess
 import tempfile
-import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import quote
@@ -55,6 +53,9 @@ SETTINGS = {
 }
 NOT_DURABLE = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
 
+# After SIGINT, the fast shutdown. A server that takes longer is killed and replays its log when started again.
+STOP_PATIENCE_S = 30.0
+
 HBA = f"# Written by the platform when it made this folder.\nhost all all {HOST}/32 scram-sha-256\n"
 
 
@@ -77,14 +78,14 @@ class PostgresServer:
 
     def is_running(self) -> bool:
         """Whether the server process is alive."""
-        return self._process.poll() is None if self._process else _alive(self.pid)
+        return self._process.poll() is None if self._process else processes.alive(self.pid)
 
     def stop(self) -> None:
         """Fast shutdown: open transactions roll back, everything committed is written. Safe to call again."""
         if self._process is not None:
-            _signal_until_gone(self.pid, lambda: self._process is None or self._process.poll() is not None)
-        else:
-            _signal_until_gone(self.pid, lambda: not _alive(self.pid))
+            processes.end(self._process, signal.SIGINT, patience=STOP_PATIENCE_S)
+        elif _is_server(self.pid, self.data_dir / "home" / "cluster"):
+            processes.end_by_id(self.pid, signal.SIGINT, STOP_PATIENCE_S)
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
@@ -323,7 +324,7 @@ def _clear_leftover(cluster: Path, report: Report) -> None:
     pid = int(lines[0])
     if _is_server(pid, cluster):
         report(f"Stopping a PostgreSQL (process {pid}) that a killed platform left behind …")
-        _signal_until_gone(pid, lambda: not _alive(pid))
+        processes.end_by_id(pid, signal.SIGINT, STOP_PATIENCE_S)
     # PostgreSQL clears a dead process's file itself, but not when the number has gone to another program.
     (cluster / "postmaster.pid").unlink(missing_ok=True)
 
@@ -344,24 +345,3 @@ def _is_server(pid: int, cluster: Path) -> bool:
         return False
     wanted = cluster.resolve()
     return len(command) > 2 and Path(command[0]).name == "postgres" and Path(command[2]).resolve() == wanted
-
-
-def _alive(pid: int) -> bool:
-    try:
-        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
-    except psutil.NoSuchProcess:
-        return False
-
-
-def _signal_until_gone(pid: int, gone: Callable[[], bool]) -> None:
-    """PostgreSQL's fast shutdown (SIGINT), then its immediate one (SIGQUIT), then no more asking."""
-    for number, patience in ((signal.SIGINT, 30.0), (signal.SIGQUIT, 5.0), (signal.SIGKILL, 5.0)):
-        if gone():
-            return
-        try:
-            os.kill(pid, number)
-        except ProcessLookupError:
-            return
-        deadline = time.monotonic() + patience
-        while not gone() and time.monotonic() < deadline:
-            time.sleep(0.01)

@@ -8,6 +8,8 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+import psutil
+
 Report = Callable[[str], None]
 """Takes one line for the person at the terminal."""
 
@@ -101,3 +103,29 @@ def kill(process: subprocess.Popen[bytes]) -> None:
     if process.poll() is None:
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
+
+
+def alive(pid: int) -> bool:
+    """Whether the process runs; one that ended and whose parent has not looked yet does not."""
+    try:
+        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
+
+
+def end_by_id(pid: int, first: signal.Signals, patience: float) -> bool:
+    """Signal a process that may be another one's child and wait; SIGKILL after `patience` seconds.
+
+    Returns whether it is gone. The caller has made sure that the number still is the process it means.
+    """
+    for number, seconds in ((first, patience), (signal.SIGKILL, 5.0)):
+        deadline = time.monotonic() + seconds
+        try:
+            os.kill(pid, number)
+        except ProcessLookupError:
+            return True
+        while time.monotonic() < deadline:
+            if not alive(pid):
+                return True
+            time.sleep(0.01)
+    return False

@@ -1,0 +1,91 @@
+"""Fixtures every test may ask for. What they start is in tests/infrastructure.py."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import docker
+import pytest
+
+from deploy.local import postgres
+from tests import infrastructure
+from tests.infrastructure import Databases, TestDatabase
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Once a run, in its first process: end what killed runs left."""
+    if not hasattr(config, "workerinput"):
+        os.environ["YOUARECODER_TEST_RUN"] = str(os.getpid())  # xdist's workers inherit it
+        infrastructure.sweep()
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Remove the run's folder: every server in it has been stopped by its last user."""
+    if not hasattr(config, "workerinput"):
+        infrastructure.remove_run_folder(str(os.getpid()))
+
+
+@pytest.fixture(scope="session")
+def run_folder() -> Path:
+    """A folder all processes of this run share, which other accounts may enter."""
+    return infrastructure.run_folder(os.environ["YOUARECODER_TEST_RUN"])
+
+
+@pytest.fixture(scope="session")
+def postgres_server(run_folder: Path) -> Iterator[postgres.PostgresServer]:
+    """The run's real PostgreSQL server."""
+    with infrastructure.shared_postgres(run_folder).use() as told:
+        server = postgres.attach(Path(told["data_dir"]))
+        assert server is not None
+        yield server
+
+
+@pytest.fixture(scope="session")
+def databases(postgres_server: postgres.PostgresServer) -> Iterator[Databases]:
+    """Makes databases: `databases.new()`, or `databases.new("billing", prepare)` to copy a migrated one."""
+    made = Databases(postgres_server, os.environ.get("PYTEST_XDIST_WORKER", "main"))
+    yield made
+    made.drop_all()
+
+
+@pytest.fixture
+def database(databases: Databases) -> Iterator[TestDatabase]:
+    """A database for this test alone; `database("billing")` is the billing role's URL."""
+    made = databases.new()
+    yield made
+    databases.drop(made)
+
+
+@pytest.fixture(scope="module")
+def module_database(databases: Databases) -> Iterator[TestDatabase]:
+    """The same, for all tests of one file."""
+    made = databases.new()
+    yield made
+    databases.drop(made)
+
+
+@pytest.fixture(scope="session")
+def rabbitmq_server(run_folder: Path) -> Iterator[str]:
+    """The AMQP URL of the run's real RabbitMQ. A test that breaks brokers starts one of its own."""
+    with infrastructure.shared_rabbitmq(run_folder).use() as told:
+        yield told["url"]
+
+
+@pytest.fixture(scope="session")
+def docker_engine(run_folder: Path) -> docker.DockerClient:
+    """A client of the machine's real Docker engine, started or installed first where we can."""
+    from deploy.local import engine
+
+    try:
+        return engine.ensure(run_folder, lambda line: None)
+    except engine.EngineUnavailable as failure:
+        infrastructure.missing(str(failure))
+
+
+@pytest.fixture(scope="session")
+def chromium_path() -> str:
+    """The program of a real browser, for Playwright's `executable_path`."""
+    path = infrastructure.program("chromium", "chromium-browser", "google-chrome")
+    infrastructure.need(path, "no Chromium on this machine (apt-get install chromium)")
+    assert path is not None
+    return path
