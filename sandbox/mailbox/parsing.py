@@ -29,6 +29,11 @@ class Mail:
     attachments: list[Attachment]
 
 
+def clean(text: str) -> str:
+    """Replace what cannot be written as UTF-8 (the mail parser leaves such letters in undecodable places)."""
+    return text.encode("utf-8", "replace").decode()
+
+
 def _header(message: EmailMessage, name: str) -> str:
     return next((value for key, value in _headers(message) if key.lower() == name), "")
 
@@ -40,7 +45,7 @@ def _headers(message: EmailMessage) -> list[tuple[str, str]]:
             value = str(message.policy.header_fetch_parse(name, raw))
         except Exception:  # the parser trips over some malformed headers in its own ways
             value = str(raw)
-        found.append((name, " ".join(value.encode("utf-8", "replace").decode().split())))
+        found.append((clean(name), " ".join(clean(value).split())))
     return found
 
 
@@ -49,7 +54,7 @@ def _words(part: EmailMessage) -> str:
     if not isinstance(content, bytes):
         return ""
     try:
-        return content.decode(part.get_content_charset() or "utf-8", "replace")
+        return clean(content.decode(part.get_content_charset() or "utf-8", "replace"))
     except LookupError:
         return content.decode("utf-8", "replace")
 
@@ -79,7 +84,8 @@ def _parse(raw: bytes) -> Mail:
         else:
             content = part.get_payload(decode=True)
             attachments.append(Attachment(
-                named or f"part-{len(attachments) + 1}", kind, str(part.get("content-id", "")).strip("<> \r\n"),
+                clean(named or f"part-{len(attachments) + 1}"), clean(kind),
+                clean(str(part.get("content-id", ""))).strip("<> \r\n"),
                 content if isinstance(content, bytes) else b"",
             ))  # fmt: skip
     headers = _headers(message)

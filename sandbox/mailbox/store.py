@@ -6,7 +6,7 @@ import threading
 from datetime import UTC, datetime
 from pathlib import Path
 
-from sandbox.mailbox.parsing import parse
+from sandbox.mailbox.parsing import clean, parse
 
 _TABLE = """
 CREATE TABLE IF NOT EXISTS mails (
@@ -39,7 +39,7 @@ class MailStore:
             made = self._db.execute(
                 "INSERT INTO mails (received_at, envelope_from, recipients, sender, subject, size, raw)"
                 " VALUES (?, ?, ?, ?, ?, ?, ?)",
-                (datetime.now(UTC).isoformat(timespec="milliseconds"), envelope_from, json.dumps(recipients),
+                (datetime.now(UTC).isoformat(timespec="milliseconds"), clean(envelope_from), json.dumps([clean(one) for one in recipients]),
                  mail.sender, mail.subject, len(raw), raw),
             )  # fmt: skip
             self._db.execute(
@@ -69,6 +69,8 @@ class MailStore:
 
     def one(self, mail_id: int) -> sqlite3.Row | None:
         """Return a mail, or None."""
+        if mail_id >= 2**63:  # more than SQLite can hold, so none of ours
+            return None
         with self._lock:
             row: sqlite3.Row | None = self._db.execute("SELECT * FROM mails WHERE id = ?", (mail_id,)).fetchone()
             return row

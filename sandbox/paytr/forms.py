@@ -48,7 +48,7 @@ async def _read_multipart(request: Request, body: bytes) -> dict[str, str]:
         return {"type": "http.request", "body": body, "more_body": False}
 
     try:
-        async with Request(request.scope, replay).form(max_files=0, max_fields=100) as form:  # type: ignore[arg-type]
+        async with Request(request.scope, replay).form(max_files=0, max_fields=100) as form:
             return {name: value for name, value in form.multi_items() if isinstance(value, str)}
     except Exception as error:  # the parser raises several kinds, some of them its own
         if isinstance(error, (MultiPartException, ValueError, KeyError)) or type(error).__name__ == "HTTPException":

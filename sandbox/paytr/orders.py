@@ -78,6 +78,7 @@ def settle(
             ("paid" if paid else "failed", outcome, total if paid else 0, installments, *reason,
              now if paid else None, oid),
         )  # fmt: skip
+        order = db.execute("SELECT * FROM orders WHERE oid = ?", (oid,)).fetchone()
         if misbehaviour.no_callback:
             return Settlement(oid, "paid" if paid else "failed", None, None)
         due = now + misbehaviour.callback_delay_seconds

@@ -2,8 +2,10 @@
 
 import json
 import secrets
+import sqlite3
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from pydantic import ValidationError
 from starlette.requests import Request
@@ -53,8 +55,8 @@ class Panel:
         )  # fmt: skip
         return Response(html, headers=PAGE_HEADERS, media_type="text/html")
 
-    def _order(self, row: object) -> dict[str, object]:
-        order = dict(row)  # type: ignore[call-overload]
+    def _order(self, row: sqlite3.Row) -> dict[str, object]:
+        order: dict[str, Any] = dict(row)
         oid = order["oid"]
         notes = self._journal.rows("SELECT * FROM notifications WHERE oid = ? ORDER BY id LIMIT 60", oid)
         sent = self._journal.rows("SELECT * FROM deliveries WHERE oid = ? ORDER BY id DESC LIMIT 20", oid)

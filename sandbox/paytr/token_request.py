@@ -49,7 +49,7 @@ def read_basket(text: str) -> Basket | None:
 
 
 def _text(limit: int) -> Callable[[str], bool]:
-    return lambda value: 0 < len(value.strip()) and len(value) <= limit
+    return lambda value: bool(value.strip()) and len(value) <= limit
 
 
 def _one_of(*values: str) -> Callable[[str], bool]:
