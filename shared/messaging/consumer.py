@@ -14,19 +14,26 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from shared import metrics
 from shared.clock import Clock
 from shared.db import LOST, Database, DatabaseUnavailable
-from shared.events import Event, UnknownEvent, UnreadableEvent
+from shared.events import Event, UnknownEvent, UnreadableEvent, catalogue
 from shared.logging import bound, get_logger
 from shared.messaging import deadletters
 from shared.messaging.envelope import Envelope
 from shared.messaging.tables import inbox
+from shared.messaging.transport import Subscription
 
 log = get_logger(__name__)
+
+# One statement whatever the batch's size: SQLAlchemy's `values(rows)` would be compiled anew for each size.
+_REMEMBER = text(
+    "insert into inbox (event_id) select unnest(cast(:ids as uuid[])) on conflict do nothing returning event_id"
+).columns(inbox.c.event_id)
+_CHECK_NOW = text("set constraints all immediate")
 
 
 @dataclass(frozen=True)
@@ -62,69 +69,101 @@ class Consumer:
 
     def receive(self, bodies: Sequence[bytes]) -> None:
         """`deliver`, for callers that are in a thread already."""
-        readable = [envelope for body in bodies if (envelope := self._read(body))]
-        if not readable:
+        arrived = [pair for body in bodies if (pair := self._read(body))]
+        if not arrived:
             return
         try:
             with self.database.unit_of_work() as session:
-                self._handle_new(session, readable)
+                handled = self._handle_new(session, arrived)
         except Exception as error:
             if isinstance(error, (DatabaseUnavailable, *LOST)):
                 self._give_up_if_unreachable()
-            for envelope in readable:
-                self._handle_alone(envelope)
+            for envelope, event in arrived:
+                self._handle_alone(envelope, event)
+        else:
+            self._observe_age(handled)
+
+    async def park(self, bodies: Sequence[bytes]) -> None:
+        """Keeps, for a person, what the broker stopped delivering because it was never acknowledged."""
+
+        def keep_all() -> None:
+            for body in bodies:
+                pair = self._read(body)
+                if pair is not None:
+                    with self.database.unit_of_work() as session:
+                        deadletters.park_undelivered(session, pair[0], self._name(pair[0].type))
+
+        await asyncio.to_thread(keep_all)
+
+    def subscription(self) -> Subscription:
+        """What to give a transport: the service's own queue, with its dead queue drained into parked deliveries."""
+        return Subscription(self.database.service, self.types, self.deliver, given_up=self.park)
 
     def retry(self, session: Session, envelope: Envelope) -> None:
         """Handles a kept event once more, in the caller's transaction. Raises what the handler raises."""
-        self._handle_new(session, [envelope])
+        self._handle_new(session, [(envelope, envelope.event())])
+        # What the database would say only at the commit has to be said while the caller can still note it.
+        session.connection().execute(_CHECK_NOW)
 
-    def _read(self, body: bytes) -> Envelope | None:
+    def _read(self, body: bytes) -> tuple[Envelope, Event] | None:
+        """The event, or None where it was parked or where nobody here hears its type any more."""
         try:
             envelope = Envelope.from_bytes(body)
-            envelope.event()
-            return envelope
+            if envelope.type not in self._by_type and envelope.type in catalogue():
+                return None  # bound by an older release, heard by nobody now
+            return envelope, envelope.event()
         except (UnreadableEvent, UnknownEvent) as error:
             log.error("message parked: it cannot be read", error=str(error))
             with self.database.unit_of_work() as session:
                 deadletters.park_unreadable(session, body, error)
             return None
 
-    def _handle_new(self, session: Session, envelopes: Sequence[Envelope]) -> None:
-        rows = [{"event_id": envelope.id} for envelope in envelopes]
-        statement = insert(inbox).on_conflict_do_nothing().returning(inbox.c.event_id)
-        new = set(session.connection().execute(statement.values(rows)).scalars())
-        for envelope in envelopes:
+    def _handle_new(self, session: Session, arrived: Sequence[tuple[Envelope, Event]]) -> list[Envelope]:
+        """Handles those whose id is new to the inbox and returns them."""
+        # In one order everywhere: two replicas that have the same ids must not wait for each other in a circle.
+        ids = sorted(str(envelope.id) for envelope, _ in arrived)
+        new = set(session.connection().execute(_REMEMBER, {"ids": ids}).scalars())
+        handled = []
+        for envelope, event in arrived:
             if envelope.id in new:
                 new.discard(envelope.id)  # the same id twice in one batch
-                self._handle(session, envelope)
+                self._handle(session, envelope, event)
+                handled.append(envelope)
+        return handled
 
-    def _handle(self, session: Session, envelope: Envelope) -> None:
-        handler = self._by_type.get(envelope.type)
-        if handler is None:
-            return  # bound by an older release, heard by nobody now
+    def _handle(self, session: Session, envelope: Envelope, event: Event) -> None:
+        handler = self._by_type[envelope.type]
         started = time.perf_counter()
         outcome = "failed"
         with bound(correlation_id=envelope.correlation_id, event_id=str(envelope.id), event_type=envelope.type):
             try:
                 now = self._clock.now()
-                handler(session, envelope.event(), Context(now, envelope, self._settings))
+                handler(session, event, Context(now, envelope, self._settings))
                 session.flush()
                 outcome = "handled"
             finally:
                 seconds = time.perf_counter() - started
                 metrics.handler_seconds.labels(self.database.service, envelope.type, outcome).observe(seconds)
 
-    def _handle_alone(self, envelope: Envelope) -> None:
+    def _handle_alone(self, envelope: Envelope, event: Event) -> None:
         try:
             with self.database.unit_of_work() as session:
-                self._handle_new(session, [envelope])
+                handled = self._handle_new(session, [(envelope, event)])
+            self._observe_age(handled)
         except Exception as error:
             if isinstance(error, (DatabaseUnavailable, *LOST)):
                 self._give_up_if_unreachable()
             with bound(correlation_id=envelope.correlation_id, event_id=str(envelope.id)):
-                log.warning("event kept for another try", event_type=envelope.type, error=repr(error))
+                story = deadletters.story(error, envelope.type)
+                log.warning("event kept for another try", event_type=envelope.type, error=story)
             with self.database.unit_of_work() as session:
                 deadletters.keep(session, envelope, self._name(envelope.type), error)
+
+    def _observe_age(self, handled: Sequence[Envelope]) -> None:
+        now = self._clock.now()
+        for envelope in handled:
+            age = max(0.0, (now - envelope.time).total_seconds())
+            metrics.event_age_seconds.labels(self.database.service, envelope.type).observe(age)
 
     def _give_up_if_unreachable(self) -> None:
         """Tells a lost database (everything must come again) from a statement it refused (one event's fault)."""

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
+import time
 import traceback
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -16,10 +18,13 @@ from uuid import UUID
 
 from sqlalchemy import Row, delete, func, select, update
 from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
-from shared.db import LOST, DatabaseUnavailable
+from shared import metrics
+from shared.db import DatabaseUnavailable
 from shared.errors import NotFound
+from shared.events import catalogue
 from shared.ids import new_id
 from shared.logging import get_logger
 from shared.messaging.envelope import MAX_BYTES, Envelope
@@ -28,10 +33,14 @@ from shared.messaging.tables import failed_deliveries as kept
 if TYPE_CHECKING:
     from shared.messaging.consumer import Consumer
 
-log = get_logger(__name__)
-
 BACK_OFF = tuple(timedelta(seconds=s) for s in (1, 5, 15, 60, 300, 900, 1800, 3600))
 """Waits between tries; after the last, about two hours, the event is parked. By the database's clock."""
+POLL = 0.5
+"""Seconds between looks for an event whose time has come."""
+COUNT_EVERY = 5.0
+"""Seconds between counts of what waits and what is parked."""
+
+log = get_logger(__name__)
 
 
 @dataclass(frozen=True)
@@ -55,7 +64,7 @@ def keep(session: Session, envelope: Envelope, handler: str, error: Exception) -
         event_id=envelope.id,
         type=envelope.type,
         body=envelope.to_bytes(),
-        error=_story(error),
+        error=story(error, envelope.type),
         handler=handler,
         attempts=1,
         due_at=func.now() + BACK_OFF[0],
@@ -63,13 +72,33 @@ def keep(session: Session, envelope: Envelope, handler: str, error: Exception) -
     session.connection().execute(statement.on_conflict_do_nothing())
 
 
-def park_unreadable(session: Session, body: bytes, error: Exception) -> None:
-    """Parks a message that no retry can make readable."""
-    session.connection().execute(
-        insert(kept).values(
-            id=new_id(), type="unreadable", body=body[:MAX_BYTES], error=str(error)[:4000], handler="", attempts=1
-        )
+def park_undelivered(session: Session, envelope: Envelope, handler: str) -> None:
+    """Parks an event that the broker gave up: each delivery ended without a word, so it may kill the process."""
+    statement = insert(kept).values(
+        id=new_id(),
+        event_id=envelope.id,
+        type=envelope.type,
+        body=envelope.to_bytes(),
+        error="delivered again and again and never acknowledged: handling it may end the process",
+        handler=handler,
+        attempts=1,
     )
+    session.connection().execute(statement.on_conflict_do_nothing())
+
+
+def park_unreadable(session: Session, body: bytes, error: Exception) -> None:
+    """Parks a message that no retry can make readable; once, however often it comes."""
+    statement = insert(kept).values(
+        id=new_id(),
+        event_id=UUID(bytes=hashlib.sha256(body).digest()[:16]),
+        type="unreadable",
+        body=body[:MAX_BYTES],
+        # A type string of hostile making is part of the words; PostgreSQL's text holds no NUL.
+        error=str(error).replace("\x00", "\N{REPLACEMENT CHARACTER}")[:4000],
+        handler="",
+        attempts=1,
+    )
+    session.connection().execute(statement.on_conflict_do_nothing())
 
 
 def retry_one(consumer: Consumer) -> bool:
@@ -122,31 +151,45 @@ def count(session: Session) -> tuple[int, int]:
 def _failed_again(row: Row[tuple[object, ...]], error: Exception) -> dict[str, object]:
     tries = row.attempts + 1
     due = func.now() + BACK_OFF[tries - 1] if tries <= len(BACK_OFF) else None
-    return {"attempts": tries, "error": _story(error), "last_failed_at": func.now(), "due_at": due}
+    return {"attempts": tries, "error": story(error, row.type), "last_failed_at": func.now(), "due_at": due}
 
 
-def _story(error: Exception) -> str:
-    """What was raised and where, without the values: an event may carry a secret."""
+def story(error: Exception, type_: str) -> str:
+    """What was raised and where, without the values: an event may carry a secret, and then nothing is quoted."""
     frames = traceback.extract_tb(error.__traceback__)[-6:]
     where = " < ".join(f"{frame.name}:{frame.lineno}" for frame in reversed(frames))
-    return f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''} ({where})"[:4000]
+    said = next(iter(str(error).splitlines()), "")
+    event = catalogue().get(type_)
+    if event is None or event.sensitive:
+        said = "its words are withheld, the event is sensitive"
+    return f"{type(error).__name__}: {said} ({where})"[:4000].replace("\x00", "\N{REPLACEMENT CHARACTER}")
 
 
 class Retrier:
-    """Tries one service's kept events again when they are due."""
-
-    POLL = 0.5
+    """Tries a service's kept events again when they are due, and counts what waits."""
 
     def __init__(self, consumer: Consumer) -> None:
         self._consumer = consumer
+        self._database = consumer.database
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Looks twice a second until `stop` is set; finishes the try under way."""
+        """Runs until `stop` is set; a try under way finishes first. Any number of replicas may run."""
+        counted = float("-inf")
         while not stop.is_set():
             try:
-                while await asyncio.to_thread(retry_one, self._consumer):
-                    pass
-            except (DatabaseUnavailable, *LOST):
-                log.warning("kept events cannot be read")
+                if await asyncio.to_thread(retry_one, self._consumer):
+                    continue
+                if time.monotonic() - counted > COUNT_EVERY:
+                    await asyncio.to_thread(self._count)
+                    counted = time.monotonic()
+            except (SQLAlchemyError, DatabaseUnavailable) as error:
+                # Nothing was changed; the row is as due as it was.
+                log.warning("retries wait for the database", error=type(error).__name__)
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(stop.wait(), self.POLL)
+                await asyncio.wait_for(stop.wait(), POLL)
+
+    def _count(self) -> None:
+        with self._database.unit_of_work() as session:
+            waiting, given_up = count(session)
+        metrics.retries_waiting.labels(self._database.service).set(waiting)
+        metrics.dead_letters.labels(self._database.service).set(given_up)

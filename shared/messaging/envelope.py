@@ -64,16 +64,30 @@ class Envelope:
                 type=str(message["type"]),
                 source=str(message["source"]).lstrip("/"),
                 subject=str(message["subject"]),
-                time=datetime.fromisoformat(message["time"]),
+                time=_moment(message["time"]),
                 sequence=int(message["sequence"]),
                 data=dict(message["data"]),
-                correlation_id=message.get("correlationid"),
-                causation_id=message.get("causationid"),
-                traceparent=message.get("traceparent"),
+                correlation_id=_short(message.get("correlationid")),
+                causation_id=_short(message.get("causationid")),
+                traceparent=_short(message.get("traceparent")),
             )
-        except (orjson.JSONDecodeError, KeyError, TypeError, ValueError, AttributeError) as error:
+        except (orjson.JSONDecodeError, KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
             raise UnreadableEvent(f"not an event: {type(error).__name__}") from None
 
     def event(self) -> Event:
         """The data as its model. Raises UnknownEvent or UnreadableEvent."""
         return event_class(self.type).read(self.data)
+
+
+def _moment(value: str) -> datetime:
+    moment = datetime.fromisoformat(value)
+    if moment.tzinfo is None:
+        raise ValueError("a time without a zone")
+    return moment
+
+
+def _short(value: object) -> str | None:
+    """An id that follows an event around; the outbox has room for 64 characters, and none for NUL."""
+    if value is None or (isinstance(value, str) and len(value) <= 64 and "\x00" not in value):
+        return value
+    raise ValueError("not an id")

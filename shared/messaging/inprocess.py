@@ -62,6 +62,8 @@ class InProcess:
         try:
             async with self._turns[id(subscription)]:
                 for start in range(0, len(bodies), subscription.batch):
+                    if not self._open:  # stopped while this waited for its turn
+                        return NotTaken("the bus has stopped")
                     await subscription.deliver(bodies[start : start + subscription.batch])
         except Exception as error:
             log.warning("hearer could not take events", queue=subscription.queue, error=repr(error))
@@ -72,6 +74,6 @@ class InProcess:
         self, message: Message, results: list[tuple[Subscription, Exception | None]]
     ) -> Exception | None:
         heard = [(s, failure) for s, failure in results if message.type in s.types]
-        if message.mandatory and not any(not s.broadcast for s, _ in heard):
+        if message.mandatory and not heard:
             return NotTaken(f"nobody hears {message.type}")
         return next((failure for s, failure in heard if failure is not None and not s.broadcast), None)

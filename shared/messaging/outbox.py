@@ -13,10 +13,12 @@ from shared.ids import new_id
 from shared.logging import causation_id, correlation_id
 from shared.messaging.tables import outbox
 
+_INSERT = insert(outbox)  # made once: statements are cached by what they are made of, and making one costs
+
 
 def add(session: Session, event: Event, now: datetime) -> None:
     """Tells `event` when, and only when, the caller's transaction commits. Never flushes, never commits."""
-    session.connection().execute(insert(outbox), _row(event, now))
+    session.connection().execute(_INSERT, _row(event, now))
 
 
 def _row(event: Event, now: datetime) -> dict[str, Any]:
@@ -26,7 +28,7 @@ def _row(event: Event, now: datetime) -> dict[str, Any]:
         "subject": event.subject,
         "time": now,
         "data": event.model_dump(mode="json"),
-        "correlation_id": correlation_id(),
+        "correlation_id": (correlation_id() or "")[:64] or None,
         "causation_id": causation_id(),
         "traceparent": None,
     }

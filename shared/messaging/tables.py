@@ -50,7 +50,7 @@ failed_deliveries = Table(
     "failed_deliveries",
     kernel,
     Column("id", Uuid, primary_key=True),
-    Column("event_id", Uuid, unique=True, comment="null where the message could not be read"),
+    Column("event_id", Uuid, unique=True, comment="a digest of the body where it could not be read"),
     Column("type", String(100), nullable=False),
     Column("body", LargeBinary, nullable=False),
     Column("error", Text, nullable=False),

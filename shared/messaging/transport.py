@@ -30,7 +30,10 @@ class Subscription:
     """Who wants which types. `queue` names the hearer: replicas with the same name share the work.
 
     `broadcast`: every process hears each message while it is there, and nothing is kept for one that is away;
-    for caches that are filled anew at start.
+    for caches that are filled anew at start. `on_gap` is called when messages of a broadcast may have been missed
+    (after each reconnect), before any that follow are delivered; where it raises it is called again.
+
+    `given_up` gets what a broker stopped delivering because it killed its process again and again.
     """
 
     queue: str
@@ -38,6 +41,8 @@ class Subscription:
     deliver: Deliver
     broadcast: bool = False
     batch: int = 100
+    on_gap: Callable[[], Awaitable[None]] | None = None
+    given_up: Deliver | None = None
 
 
 class NotTaken(Exception):
