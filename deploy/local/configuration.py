@@ -1,0 +1,129 @@
+"""How the parts on one machine find each other: the settings of every service, as environment variables.
+
+What the operator has set wins: `SMTP_URL`, `AMQP_URL`, `PAYTR_*` and `*_DATABASE_URL` switch a part to a real one.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from deploy.database import SERVICES
+from deploy.local.keys import Keys
+from deploy.local.processes import free_port
+
+BACKEND = tuple(service for service in SERVICES if service != "gateway")
+SANDBOX_MERCHANT = "100001"
+DEMO_EMAIL = "demo@youarecoder.test"
+
+
+@dataclass(frozen=True)
+class Addresses:
+    """Who listens where. All but `public` is on the loopback interface."""
+
+    public: int
+    gateway: int
+    auth: int
+    mailbox: int
+    smtp: int
+    paytr: int
+    ops: dict[str, int]
+    http: dict[str, int]
+
+    @classmethod
+    def choose(cls, public: int) -> Addresses:
+        """Free ports for everything behind the public one."""
+        single = {name: free_port() for name in ("gateway", "auth", "mailbox", "smtp", "paytr")}
+        ops = {name: free_port() for name in (*SERVICES, "platform")}
+        return cls(public=public, ops=ops, http={name: free_port() for name in BACKEND}, **single)
+
+
+@dataclass(frozen=True)
+class Given:
+    """What the operator's environment says about each part that has a stand-in."""
+
+    smtp: bool
+    paytr: bool
+    databases: bool
+    broker: bool
+
+    @classmethod
+    def read(cls, environment: Mapping[str, str]) -> Given:
+        """Which parts are real."""
+        return cls(
+            smtp="SMTP_URL" in environment,
+            paytr="PAYTR_MERCHANT_ID" in environment,
+            databases=all(f"{service.upper()}_DATABASE_URL" in environment for service in SERVICES),
+            broker="AMQP_URL" in environment,
+        )
+
+
+def public_url(port: int) -> str:
+    """The platform's address where nothing else is set; browsers resolve *.localhost by themselves (RFC 6761, 6.3)."""
+    return "http://youarecoder.localhost" + ("" if port == 80 else f":{port}")
+
+
+def sandbox_url(name: str, port: int) -> str:
+    """Where a person's browser reaches a sandbox: a site of its own."""
+    return f"http://{name}.localhost" + ("" if port == 80 else f":{port}")
+
+
+def environment(
+    data: Path, keys: Keys, addresses: Addresses, databases: Mapping[str, str], outside: Mapping[str, str]
+) -> dict[str, str]:
+    """Every variable the services read; `outside` is the operator's own environment and wins."""
+    given = Given.read(outside)
+    ours = {
+        "ENVIRONMENT": "local",
+        "TOKEN_PUBLIC_KEY": keys.token_public_key,
+        "PUBLIC_URL": public_url(addresses.public),
+        "WORKSPACES_DOMAIN": "workspaces.localhost",
+        "CLOCK_FILE": str(data / "clock"),
+        "GATEWAY_SIGNING_KEY": keys.signing_key,
+        "GATEWAY_COOKIE_KEY": keys.cookie_key,
+        "GATEWAY_TRUSTED_PROXIES": "127.0.0.1",
+        "GATEWAY_PORT": str(addresses.gateway),
+        "GATEWAY_AUTH_PORT": str(addresses.auth),
+        "BILLING_DOCUMENT_KEY": keys.document_key,
+        "IDENTITY_DEMO_PASSWORD": keys.demo_password,
+        "PROVISIONER_ROUTES_DIRECTORY": str(data / "routes"),
+        "PROVISIONER_TRAEFIK_URL": f"http://127.0.0.1:{addresses.public}",
+        "PROVISIONER_PROBE_SECRET": keys.probe_secret,
+        "PROVISIONER_INSTALLATION": keys.installation,
+        "NOTIFIER_BILLING_URL": f"http://127.0.0.1:{addresses.http['billing']}",
+    }
+    ours |= {f"{name.upper()}_DATABASE_URL": url for name, url in databases.items()}
+    ours |= {f"{name.upper()}_OPS_PORT": str(addresses.ops[name]) for name in SERVICES}
+    ours |= {f"{name.upper()}_PORT": str(addresses.http[name]) for name in BACKEND}
+    ours |= {f"GATEWAY_{name.upper()}_URL": f"http://127.0.0.1:{addresses.http[name]}" for name in BACKEND}
+    if not given.smtp:
+        ours |= {
+            "SMTP_URL": f"smtp://127.0.0.1:{addresses.smtp}",
+            "MAIL_FROM": "YouAreCoder <no-reply@youarecoder.test>",
+            "STAFF_EMAIL": DEMO_EMAIL,
+            "GATEWAY_MAILBOX_URL": sandbox_url("mailbox", addresses.public),
+        }
+    if not given.paytr:
+        ours |= {
+            "PAYTR_MERCHANT_ID": SANDBOX_MERCHANT,
+            "PAYTR_MERCHANT_KEY": keys.paytr_merchant_key,
+            "PAYTR_MERCHANT_SALT": keys.paytr_merchant_salt,
+            "PAYTR_URL": f"http://127.0.0.1:{addresses.paytr}",
+            "PAYTR_BROWSER_URL": sandbox_url("paytr", addresses.public),
+            "PAYTR_TEST_MODE": "1",
+        }
+    return {**ours, **{name: value for name, value in outside.items() if name in ours or name == "AMQP_URL"}}
+
+
+def health_urls(addresses: Addresses, separate: bool) -> str:
+    """SCHEDULER_HEALTH_URLS: one process to ask, or each."""
+    asked = SERVICES if separate else ("platform",)
+    return json.dumps({name: f"http://127.0.0.1:{addresses.ops[name]}/readyz" for name in asked})
+
+
+def host_of(url: str) -> str:
+    """The host and port of an address, as a Host header says it."""
+    return urlsplit(url).netloc

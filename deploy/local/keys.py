@@ -1,0 +1,54 @@
+"""The secrets of the platform on one machine: made once, kept in the data folder, read by its account only."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from deploy.database import SERVICES
+from shared.tokens import new_key_pair
+
+
+@dataclass(frozen=True)
+class Keys:
+    """Everything made up on the first start."""
+
+    signing_key: str
+    token_public_key: str
+    cookie_key: str
+    document_key: str
+    probe_secret: str
+    installation: str
+    demo_password: str
+    paytr_merchant_key: str
+    paytr_merchant_salt: str
+    database_passwords: dict[str, str]
+
+
+def load(file: Path) -> Keys:
+    """The keys of this data folder, made when it is new."""
+    if file.exists():
+        return Keys(**json.loads(file.read_text()))
+    keys = _make()
+    with open(file, "x", opener=lambda path, flags: os.open(path, flags, 0o600)) as output:
+        json.dump(asdict(keys), output, indent=1)
+    return keys
+
+
+def _make() -> Keys:
+    private, public = new_key_pair()
+    return Keys(
+        signing_key=private,
+        token_public_key=public,
+        cookie_key=secrets.token_urlsafe(32),
+        document_key=secrets.token_urlsafe(32),
+        probe_secret=secrets.token_urlsafe(24),
+        installation=secrets.token_hex(4),
+        demo_password="-".join(secrets.token_hex(2) for _ in range(4)),
+        paytr_merchant_key=secrets.token_urlsafe(12),
+        paytr_merchant_salt=secrets.token_urlsafe(12),
+        database_passwords={service: secrets.token_urlsafe(24) for service in SERVICES},
+    )
