@@ -76,7 +76,7 @@ class Receiver:
             authenticator=lambda *_: AuthResult(success=True), loop=asyncio.get_running_loop(),
         )  # fmt: skip
 
-    async def handle_RCPT(  # noqa: N802, PLR0913
+    async def handle_RCPT(
         self, server: SMTP, session: Session, envelope: Envelope, address: str, rcpt_options: list[str]
     ) -> str:
         """Refuse a recipient, for good or for now, where told to."""
@@ -90,7 +90,7 @@ class Receiver:
         envelope.rcpt_tos.append(address)
         return "250 OK"
 
-    async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:  # noqa: N802
+    async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:
         """Keep the mail; `250` is said only once it is kept."""
         recipients = [str(address) for address in envelope.rcpt_tos]
         mode = self.mode_for(recipients)
@@ -99,7 +99,7 @@ class Receiver:
         raw = envelope.content if isinstance(envelope.content, bytes) else str(envelope.content).encode()
         mail_id = await asyncio.to_thread(self._store.add, envelope.mail_from or "", recipients, raw)
         if mode and mode[0] == "lost-reply":
-            server.transport.abort()  # type: ignore[union-attr,attr-defined]
+            server.transport.abort()  # type: ignore[union-attr]
         return f"250 2.0.0 kept as {mail_id}"
 
 
@@ -122,7 +122,7 @@ class _Conversation(SMTP):
             self._transports.discard(self._mine)
         super().connection_lost(error)
 
-    async def smtp_DATA(self, arg: str) -> None:  # noqa: N802
+    async def smtp_DATA(self, arg: str) -> None:
         recipients = [str(address) for address in self.envelope.rcpt_tos] if self.envelope else []
         mode = self._receiver.mode_for(recipients) if recipients else None
         if mode and mode[0] == "drop-mid-message" and self.transport:

@@ -43,7 +43,8 @@ class MailStore:
                  mail.sender, mail.subject, len(raw), raw),
             )  # fmt: skip
             self._db.execute(
-                "DELETE FROM mails WHERE id NOT IN (SELECT id FROM mails ORDER BY id DESC LIMIT ?)", (self._keep,)
+                "DELETE FROM mails WHERE id NOT IN (SELECT id FROM mails ORDER BY id DESC LIMIT ?)",
+                (self._keep,),
             )
             self._db.execute(
                 "DELETE FROM mails WHERE id IN (SELECT id FROM (SELECT id, sum(size) OVER (ORDER BY id DESC) AS sum"
@@ -55,8 +56,9 @@ class MailStore:
     def newest(self, *, to: str = "", subject: str = "", limit: int = 50) -> list[sqlite3.Row]:
         """Return mails, newest first: `to` is a whole address or, without an @, a part of one."""
         with self._lock:
-            columns = "id, received_at, envelope_from, recipients, sender, subject, size"
-            rows = self._db.execute(f"SELECT {columns} FROM mails ORDER BY id DESC").fetchall()
+            rows = self._db.execute(
+                "SELECT id, received_at, envelope_from, recipients, sender, subject, size FROM mails ORDER BY id DESC"
+            ).fetchall()
         found = [row for row in rows if self._matches(row, to.casefold(), subject.casefold())]
         return found[:limit]
 
@@ -72,7 +74,9 @@ class MailStore:
         if mail_id >= 2**63:  # more than SQLite can hold, so none of ours
             return None
         with self._lock:
-            row: sqlite3.Row | None = self._db.execute("SELECT * FROM mails WHERE id = ?", (mail_id,)).fetchone()
+            row: sqlite3.Row | None = self._db.execute(
+                "SELECT * FROM mails WHERE id = ?", (mail_id,)
+            ).fetchone()
             return row
 
     def clear(self) -> int:

@@ -48,7 +48,7 @@ class ControlApi:
         if done is None:
             return problem(409, "this payment session has already ended")
         ended = self._journal.row("SELECT * FROM orders WHERE oid = ?", order["oid"])
-        assert ended is not None
+        ended = ended or order
         return JSONResponse({"oid": order["oid"], "state": ended["state"], "redirect": way_back(ended)})
 
     async def misbehave(self, request: Request) -> Response:
@@ -71,7 +71,9 @@ class ControlApi:
 
     async def orders(self, request: Request) -> Response:
         """`GET /sandbox/orders`: the newest 200."""
-        rows = self._journal.rows("SELECT * FROM orders ORDER BY created_at DESC, rowid DESC LIMIT ?", _LISTED)
+        rows = self._journal.rows(
+            "SELECT * FROM orders ORDER BY created_at DESC, rowid DESC LIMIT ?", _LISTED
+        )
         return JSONResponse([order_as_json(row) for row in rows])
 
     async def order(self, request: Request) -> Response:
@@ -80,7 +82,9 @@ class ControlApi:
         row = self._journal.row("SELECT * FROM orders WHERE oid = ?", oid)
         if row is None:
             return problem(404, "no such order")
-        notes = self._journal.rows("SELECT * FROM notifications WHERE oid = ? ORDER BY id LIMIT ?", oid, _LISTED)
+        notes = self._journal.rows(
+            "SELECT * FROM notifications WHERE oid = ? ORDER BY id LIMIT ?", oid, _LISTED
+        )
         sent = self._journal.rows("SELECT * FROM deliveries WHERE oid = ? ORDER BY id LIMIT 1000", oid)
         refunds = self._journal.rows("SELECT * FROM refunds WHERE oid = ? ORDER BY id LIMIT 1000", oid)
         return JSONResponse(order_as_json(row) | {

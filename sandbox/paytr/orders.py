@@ -87,7 +87,8 @@ def settle(
             later_paid = misbehaviour.then == "success"
             if later_paid and not paid:
                 db.execute(
-                    "UPDATE orders SET state = 'paid', total = ?, paid_at = ? WHERE oid = ?", (total, now, oid)
+                    "UPDATE orders SET state = 'paid', total = ?, paid_at = ? WHERE oid = ?",
+                    (total, now, oid),
                 )
             later_reason = reason if reason[0] else _REASONS["decline"]
             _queue(db, settings, misbehaviour, order, later_paid, total, later_reason,
@@ -100,15 +101,14 @@ def _queue(
     total: int, reason: tuple[str | None, str | None], due: float,
 ) -> int:  # fmt: skip
     form = _notification(settings, wrong, order, paid, total, reason)
-    first = None
+    first = 0
     for copy in range(wrong.duplicates + 1):
         at = due if wrong.concurrent else due + copy * SEQUENTIAL_GAP_SECONDS
         made = db.execute(
             "INSERT INTO notifications (oid, status, form, due_at, bad_hash_tries) VALUES (?, ?, ?, ?, ?)",
             (order["oid"], form["status"], json.dumps(form), at, wrong.bad_hash_tries()),
         )
-        first = first or made.lastrowid
-    assert first is not None
+        first = first or int(made.lastrowid or 0)
     return first
 
 

@@ -75,7 +75,8 @@ class Sender:
             self._end_expired()
             now = time.time()
             waiting = self._journal.rows(
-                "SELECT * FROM notifications WHERE state = 'waiting' ORDER BY due_at, id LIMIT ?", _AT_ONCE * 2
+                "SELECT * FROM notifications WHERE state = 'waiting' ORDER BY due_at, id LIMIT ?",
+                _AT_ONCE * 2,
             )
             for row in waiting:
                 if row["due_at"] <= now and row["id"] not in self._flying and len(self._flying) < _AT_ONCE:
@@ -105,7 +106,9 @@ class Sender:
 
     def _end_expired(self) -> None:
         now = time.time()
-        for row in self._journal.rows("SELECT oid FROM orders WHERE state = 'waiting' AND expires_at <= ?", now):
+        for row in self._journal.rows(
+            "SELECT oid FROM orders WHERE state = 'waiting' AND expires_at <= ?", now
+        ):
             said = misbehaviour_book.read(self._journal, row["oid"])
             orders.settle(self._journal, self._settings, said, row["oid"], "expired", now)
 
@@ -135,7 +138,8 @@ class Sender:
                 db.execute("UPDATE orders SET acknowledged = 1 WHERE oid = ?", (row["oid"],))
 
     async def _post(self, content: bytes) -> tuple[int | None, bytes, str | None]:
-        assert self._client is not None
+        if self._client is None:
+            raise RuntimeError("the sender has not been started")
         # Not compressed, so that the bytes that came are the bytes that are judged.
         headers = {"content-type": "application/x-www-form-urlencoded", "accept-encoding": "identity",
                    "user-agent": "PayTR-sandbox"}  # fmt: skip

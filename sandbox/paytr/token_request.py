@@ -8,8 +8,8 @@ import re
 from collections.abc import Callable, Mapping
 
 OID_REFUSED = "merchant_oid alfanumerik olmalidir, ozel karakter iceremez"
-TOKEN_MISSING = "paytr_token gonderilmedi veya gecersiz"
-TOKEN_WRONG = "paytr_token gecersiz"
+TOKEN_MISSING = "paytr_token gonderilmedi veya gecersiz"  # noqa: S105  a sentence, not a secret
+TOKEN_WRONG = "paytr_token gecersiz"  # noqa: S105  a sentence, not a secret
 OID_USED = "Bu merchant_oid daha once kullanilmis"
 EFT_NOT_ALLOWED = "Magaza icin havale/eft yetkisi tanimli degil"
 CURRENCIES = {"": "TL", "TL": "TL", "TRY": "TL", "EUR": "EUR", "USD": "USD", "GBP": "GBP", "RUB": "RUB"}

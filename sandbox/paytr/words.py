@@ -3,7 +3,8 @@
 WORDS: dict[str, dict[str, str]] = {
     "tr": {
         "strip": "PayTR sandbox: burası bir deneme ortamıdır, gerçek para çekilmez. Gerçek kart bilgisi girmeyin.",
-        "pay_title": "Güvenli ödeme", "order": "Sipariş", "amount": "Ödenecek tutar", "card_name": "Kart üzerindeki isim",
+        "pay_title": "Güvenli ödeme", "order": "Sipariş", "amount": "Ödenecek tutar",
+        "card_name": "Kart üzerindeki isim",
         "card_number": "Kart numarası", "expiry": "Son kullanma (AA/YY)", "cvv": "CVV",
         "installments": "Taksit", "single": "Tek çekim", "month": "taksit",
         "pay": "Öde", "card_note": "Kart alanları yalnızca görünüm içindir; tarayıcınızdan hiçbir yere gönderilmez.",

@@ -1,4 +1,4 @@
-"""Signed forms as a merchant sends them, made from the vectors' own example; the formula is spelled out here once more."""
+"""Signed forms as a merchant sends them, from the vectors' example; the formula is spelled out here once more."""
 
 import base64
 import hashlib
@@ -7,7 +7,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-VECTORS: dict[str, Any] = json.loads((Path(__file__).parents[1] / "data" / "paytr_vectors.json").read_text("utf-8"))
+VECTORS: dict[str, Any] = json.loads(
+    (Path(__file__).parents[1] / "data" / "paytr_vectors.json").read_text("utf-8")
+)
 EXAMPLE: dict[str, str] = VECTORS["vectors"]["iframe_get_token"][0]["form"]
 KEY, SALT = "exampleKEY000001", "exampleSALT00001"
 

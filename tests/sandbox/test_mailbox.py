@@ -24,7 +24,8 @@ def mail(subject="Hoş geldiniz", to="ali@example.com"):
     message.set_content("Merhaba İstanbul\n")
     message.add_alternative(
         '<p>Merhaba</p><img src="cid:logo"><a href="https://a.test/verify?t=1">ok</a><script>alert(1)</script>',
-        subtype="html")
+        subtype="html",
+    )
     message.get_payload()[1].add_related(b"PNG", "image", "png", cid="<logo>")
     message.add_attachment(b"%PDF-1.4", maintype="application", subtype="pdf", filename="fatura ş.pdf")
     return message
@@ -103,10 +104,11 @@ def test_a_mails_html_cannot_act(mailbox):
 
 
 @pytest.mark.parametrize("raw", [
-    b"", b"\xff\xfe\x00", b"Subject: =?utf-8?q?=ff=fe?=\r\n\r\nx", b"Content-Type: text/plain; charset=nonsense\r\n\r\n\xff",
+    b"", b"\xff\xfe\x00", b"Subject: =?utf-8?q?=ff=fe?=\r\n\r\nx",
+    b"Content-Type: text/plain; charset=nonsense\r\n\r\n\xff",
     b"Content-Type: multipart/mixed; boundary=x\r\n\r\n--x\r\n--x\r\nContent-Type: message/rfc822\r\n\r\n",
     b"From: <<<>>>@@,;:\r\nDate: \x80\r\n\r\n", b"Content-Disposition: attachment; filename*=utf-8''%ff%d8\r\n\r\nx",
-    b"Subject: \xed\xa0\x80\r\nX-\xff: \xff\r\n\r\n\xed\xa0\x80", b"To: " + b"(" * 5000 + b"\r\n\r\n",
+    b"Subject: \xed\xa0\x80\r\nX-\xff: \xff\r\n\r\n\xed\xa0\x80", b"To: " + b"((((((((((\r\n " * 500 + b"\r\n\r\n",
 ])  # fmt: skip
 def test_any_bytes_are_readable(mailbox, raw):
     parse(raw)
@@ -165,7 +167,14 @@ def test_down_and_up_again(mailbox):
 
 
 def test_the_control_api_refuses_nonsense(mailbox):
-    for body in (b"{", b"[]", b"{}", b'{"mode": "explode"}', b'{"mode": "slow", "seconds": 1e9}', b"[" * 4000):
+    for body in (
+        b"{",
+        b"[]",
+        b"{}",
+        b'{"mode": "explode"}',
+        b'{"mode": "slow", "seconds": 1e9}',
+        b"[" * 4000,
+    ):
         answer = mailbox.post("/api/misbehave", content=body, headers={"content-type": "application/json"})
         assert 400 <= answer.status_code < 500
     assert mailbox.post("/api/misbehave", content=b'{"mode":"down"}').status_code == 415

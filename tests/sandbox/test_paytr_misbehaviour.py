@@ -50,7 +50,9 @@ def test_copies_at_the_same_moment(paytr, merchant):
     assert merchant.most_at_once == 5
 
 
-@pytest.mark.parametrize(("outcome", "then", "ends"), [("decline", "success", "paid"), ("success", "failed", "paid")])
+@pytest.mark.parametrize(
+    ("outcome", "then", "ends"), [("decline", "success", "paid"), ("success", "failed", "paid")]
+)
 def test_a_second_notification_that_says_otherwise(paytr, merchant, outcome, then, ends):
     misbehave(paytr, then=then, then_after_seconds=0.1)
     done = pay(paytr, start(paytr), outcome)
@@ -79,7 +81,9 @@ def test_wrong_hash_always(paytr, merchant):
 
 
 def test_altered_unsigned_fields(paytr, merchant):
-    misbehave(paytr, alter={"currency": "USD", "payment_amount": "1", "test_mode": "", "installment_count": "12"})
+    misbehave(
+        paytr, alter={"currency": "USD", "payment_amount": "1", "test_mode": "", "installment_count": "12"}
+    )
     pay(paytr, start(paytr))
     form = merchant.forms[0]
     assert (form["currency"], form["payment_amount"], form["installment_count"]) == ("USD", "1", "12")
@@ -169,7 +173,10 @@ def test_an_orders_own_word_goes_before_the_word_for_all(paytr, merchant):
     pay(paytr, start(paytr))
     pay(paytr, start(paytr, "SUB2"))
     assert [form["total_amount"] for form in merchant.forms] == ["49995", "50090"]
-    assert paytr.get("/sandbox/misbehave").json() == {"*": {"surcharge": 100, "bare": True}, "SUB1": {"surcharge": 5}}
+    assert paytr.get("/sandbox/misbehave").json() == {
+        "*": {"surcharge": 100, "bare": True},
+        "SUB1": {"surcharge": 5},
+    }
     paytr.delete("/sandbox/misbehave")
     assert paytr.get("/sandbox/misbehave").json() == {}
 
@@ -187,11 +194,19 @@ def test_the_control_api_refuses_nonsense(paytr, body):
 def test_the_panels_form_does_the_same_and_only_the_panels_form(paytr):
     page = paytr.get("/").text
     key = page.split('name="form_key" value="')[1].split('"')[0]
-    told = {"form_key": key, "surcharge": "12", "alter_currency": "USD", "bad_hash": "1", "then": "", "times": ""}
+    told = {
+        "form_key": key,
+        "surcharge": "12",
+        "alter_currency": "USD",
+        "bad_hash": "1",
+        "then": "",
+        "times": "",
+    }
     assert paytr.post("/panel/misbehave", data=told | {"form_key": "ş"}).status_code == 403
     assert paytr.post("/panel/misbehave", data=told).status_code == 303
     assert paytr.get("/sandbox/misbehave").json() == {
-        "*": {"surcharge": 12, "bad_hash": True, "alter": {"currency": "USD"}}}
+        "*": {"surcharge": 12, "bad_hash": True, "alter": {"currency": "USD"}}
+    }
     refused = paytr.post("/panel/misbehave", data=told | {"surcharge": "lots"})
     assert refused.headers["location"] == "/?refused=surcharge"
     assert paytr.post("/panel/misbehave", data={"form_key": key, "do": "behave"}).status_code == 303

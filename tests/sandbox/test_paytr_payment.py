@@ -55,7 +55,10 @@ def test_the_buyers_own_pages_lead_there_too(paytr, merchant):
     step = paytr.get(f"/odeme/guvenli/{token}/3d", params={"installments": "3"})
     assert "₺519.90" in step.text
     back = paytr.post(f"/odeme/guvenli/{token}/result", data={"outcome": "success", "installments": "3"})
-    assert (back.status_code, back.headers["location"]) == (303, "https://app.example.com/billing/return?result=ok")
+    assert (back.status_code, back.headers["location"]) == (
+        303,
+        "https://app.example.com/billing/return?result=ok",
+    )
     assert (merchant.forms[0]["total_amount"], merchant.forms[0]["installment_count"]) == ("51990", "3")
     again = paytr.post(f"/odeme/guvenli/{token}/result", data={"outcome": "decline"})
     assert again.headers["location"].endswith("=ok")
@@ -71,7 +74,7 @@ def test_no_card_field_can_be_sent(paytr):
 
 
 def test_what_a_merchant_wrote_is_never_markup(paytr):
-    import base64  # noqa: PLC0415
+    import base64
 
     basket = base64.b64encode(json.dumps([["<script>alert(1)</script>", "499.90", 1]]).encode()).decode()
     token = start(paytr, user_basket=basket)
@@ -97,7 +100,9 @@ def test_a_plus_in_the_hash_is_percent_encoded(paytr, merchant):
         pay(paytr, start(paytr, f"PLUS{number}"))
     with_plus = [body for body in merchant.bodies if b"%2B" in body]
     assert with_plus
-    assert all(b"+" not in body and genuine(form) for body, form in zip(merchant.bodies, merchant.forms, strict=True))
+    assert all(
+        b"+" not in body and genuine(form) for body, form in zip(merchant.bodies, merchant.forms, strict=True)
+    )
 
 
 def test_it_sends_until_the_body_is_exactly_ok(paytr, merchant):
@@ -122,7 +127,7 @@ def test_it_sends_until_the_body_is_exactly_ok(paytr, merchant):
 
 
 def test_it_gives_up_after_the_last_try(merchant, paytr_settings):
-    import httpx  # noqa: PLC0415
+    import httpx
 
     merchant.answers = [(500, b"", {})]
     settings = paytr_settings.model_copy(update={"max_tries": 3})
@@ -133,7 +138,7 @@ def test_it_gives_up_after_the_last_try(merchant, paytr_settings):
 
 
 def test_a_restart_forgets_nothing(merchant, paytr_settings, tmp_path):
-    import httpx  # noqa: PLC0415
+    import httpx
 
     merchant.answers = [(503, b"", {})]
     settings = paytr_settings.model_copy(update={"data_dir": tmp_path})
@@ -148,14 +153,17 @@ def test_a_restart_forgets_nothing(merchant, paytr_settings, tmp_path):
     with serving(paytr_app.build(settings)) as url, httpx.Client(base_url=url) as paytr:
         until(lambda: order(paytr)["acknowledged"])
         assert len(merchant.bodies) == before + 1
-        assert json.loads(paytr.post("/odeme/api/get-token", data=get_token_form("SUB1")).text)["status"] == "failed"
+        assert (
+            json.loads(paytr.post("/odeme/api/get-token", data=get_token_form("SUB1")).text)["status"]
+            == "failed"
+        )
         pay(paytr, open_token)
         assert merchant.forms[-1]["total_amount"] == "50000"
     assert b"4355084355084358" not in (tmp_path / "paytr-sandbox.sqlite3").read_bytes()
 
 
 def test_a_session_that_runs_out_fails_with_code_6(merchant, paytr_settings):
-    import httpx  # noqa: PLC0415
+    import httpx
 
     settings = paytr_settings.model_copy(update={"minute_seconds": 0.2})
     with serving(paytr_app.build(settings)) as url, httpx.Client(base_url=url) as paytr:
@@ -176,7 +184,12 @@ def test_status_query(paytr):
     pay(paytr, token)
     paid = ask(status_form("SUB1"))
     assert (paid["status"], paid["payment_amount"], paid["payment_total"]) == ("success", "499.90", "499.90")
-    assert (paid["currency"], paid["test_mode"], paid["returns"], paid["odeme_tipi"]) == ("TL", "1", [], "KART")
+    assert (paid["currency"], paid["test_mode"], paid["returns"], paid["odeme_tipi"]) == (
+        "TL",
+        "1",
+        [],
+        "KART",
+    )
     misbehave(paytr, status_notation="comma")
     assert ask(status_form("SUB1"))["payment_amount"] == "499,9"
 
@@ -199,8 +212,16 @@ def test_refunds(paytr, merchant):
     assert give(refund_form("SUB1", "1.00") | {"return_amount": "2.00"})["err_no"] == "004"
     assert give(refund_form("SUB1", "500.00"))["err_no"] == "009"
     assert give(refund_form("SUB1", "100.5", "RA")) == {
-        "status": "success", "is_test": 1, "merchant_oid": "SUB1", "return_amount": "100.5", "reference_no": "RA"}
+        "status": "success",
+        "is_test": 1,
+        "merchant_oid": "SUB1",
+        "return_amount": "100.5",
+        "reference_no": "RA",
+    }
     assert give(refund_form("SUB1", "399.40", "RB"))["status"] == "success"
     assert give(refund_form("SUB1", "0.01", "RC"))["err_no"] == "009"
     returns = paytr.post("/odeme/durum-sorgu", data=status_form("SUB1")).json()["returns"]
-    assert [(one["return_amount"], one["reference_no"]) for one in returns] == [("100.50", "RA"), ("399.40", "RB")]
+    assert [(one["return_amount"], one["reference_no"]) for one in returns] == [
+        ("100.50", "RA"),
+        ("399.40", "RB"),
+    ]

@@ -1,9 +1,9 @@
 """The sandbox's own formulas against the vectors."""
 
 import pytest
-from tests.sandbox.paytr_forms import VECTORS
 
 from sandbox.paytr import signatures
+from tests.sandbox.paytr_forms import VECTORS
 
 _V = VECTORS["vectors"]
 _REQUESTS = [
@@ -20,16 +20,23 @@ def test_request_tokens(fields, vector):
     made = signatures.request_token(form, fields, key=who["merchant_key"], salt=who["merchant_salt"])
     assert made == vector["paytr_token"]
     assert signatures.request_is_signed(
-        form | {"paytr_token": made}, fields, key=who["merchant_key"], salt=who["merchant_salt"])
+        form | {"paytr_token": made}, fields, key=who["merchant_key"], salt=who["merchant_salt"]
+    )
     for wrong in ("", "şifre✓", made[:-1], made.lower()):
         assert not signatures.request_is_signed(
-            form | {"paytr_token": wrong}, fields, key=who["merchant_key"], salt=who["merchant_salt"])
+            form | {"paytr_token": wrong}, fields, key=who["merchant_key"], salt=who["merchant_salt"]
+        )
 
 
 @pytest.mark.parametrize("vector", [pytest.param(v, id=v["id"]) for v in _V["callback"]])
 def test_notification_hashes(vector):
     who, form = VECTORS["credentials"][vector["credentials"]], vector["form"]
     made = signatures.notification_hash(
-        form["merchant_oid"], form["status"], form["total_amount"], key=who["merchant_key"], salt=who["merchant_salt"])
+        form["merchant_oid"],
+        form["status"],
+        form["total_amount"],
+        key=who["merchant_key"],
+        salt=who["merchant_salt"],
+    )
     assert made == vector["hash_computed_from_this_form"]
     assert (made == form["hash"]) == (vector["expect"] != "invalid_hash")
