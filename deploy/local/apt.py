@@ -51,34 +51,34 @@ def run_reporting(
     *,
     environment: dict[str, str] | None = None,
     timeout_s: float,
-    stdin_path: str | None = None,
 ) -> Finished:
     """Run a command, hand each line it writes to `report`, keep the last 15.
 
     A command that is still running after `timeout_s` seconds is killed and its tail says so.
     """
     tail: list[str] = []
-    with open(stdin_path or os.devnull, "rb") as source:
-        process = subprocess.Popen(
-            list(command), stdin=source, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-            env=environment, text=True, errors="replace",
-        )
-        killer = threading.Timer(timeout_s, process.kill)
+    stopped = threading.Event()
+    with subprocess.Popen(
+        list(command), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        env=environment, text=True, errors="replace",
+    ) as process:
+
+        def stop() -> None:
+            stopped.set()
+            process.kill()
+
+        killer = threading.Timer(timeout_s, stop)
         killer.start()
         try:
-            for line in process.stdout or ():
-                line = line.rstrip()
+            for line in map(str.rstrip, process.stdout or ()):
                 if line:
                     report(line)
                     tail = [*tail[-14:], line]
-            process.wait()
         except BaseException:
             process.kill()
-            process.wait()
             raise
         finally:
-            timed_out = not killer.is_alive()
             killer.cancel()
-    if timed_out and process.returncode != 0:
+    if stopped.is_set():
         tail.append(f"(stopped after {timeout_s:g} seconds)")
     return Finished(process.returncode, tail)

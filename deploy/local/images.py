@@ -116,7 +116,7 @@ def _pull(client: docker.DockerClient, reference: str, report: Report) -> bool:
     usual, client.api.timeout = client.api.timeout, _ASK_TIMEOUT_S
     try:
         # a question first: the pull itself has no timeout of its own, and an unreachable registry must not hang us
-        client.api.inspect_distribution(reference)
+        client.api.inspect_distribution(reference)  # type: ignore[no-untyped-call]
     except (APIError, RequestException):
         report(f"{reference} cannot be pulled here")
         return False
