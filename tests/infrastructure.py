@@ -122,23 +122,22 @@ def shared_postgres(folder: Path) -> Shared:
     """The run's PostgreSQL. Without fsync: what it holds need not survive the machine."""
 
     def start(at: Path) -> dict[str, Any]:
-        global _started_postgres
         try:
-            _started_postgres = postgres.start(at, durable=False)
+            _started["postgres"] = postgres.start(at, durable=False)
         except StartFailed as failure:
             missing(str(failure))
         return {"data_dir": str(at)}
 
     def stop(told: dict[str, Any]) -> None:
-        server = _started_postgres or postgres.attach(Path(told["data_dir"]))
+        server = _started.get("postgres") or postgres.attach(Path(told["data_dir"]))
         if server is not None:
             server.stop()
 
     return Shared(folder / "postgres", start, stop)
 
 
-# Kept so that the lock file of the process that started the server stays open as long as that process.
-_started_postgres: postgres.PostgresServer | None = None
+# What this process started. Kept, so that a server's lock file stays open as long as its starter lives.
+_started: dict[str, Any] = {}
 
 
 class TestDatabase:
@@ -226,13 +225,16 @@ def shared_rabbitmq(folder: Path) -> Shared:
     def start(at: Path) -> dict[str, Any]:
         if rabbitmq.available():
             try:
-                server = rabbitmq.start(at)
+                server = _started["rabbitmq"] = rabbitmq.start(at)
             except StartFailed as failure:
                 missing(str(failure))
             return {"url": server.url, "pids": server.pids}
         return {"url": _rabbitmq_container(), "pids": []}
 
     def stop(told: dict[str, Any]) -> None:
+        if "rabbitmq" in _started:
+            _started["rabbitmq"].stop()
+            return
         for pid in told["pids"]:
             processes.end_by_id(pid, signal.SIGTERM, patience=15)
 
