@@ -39,8 +39,8 @@ class MailStore:
             made = self._db.execute(
                 "INSERT INTO mails (received_at, envelope_from, recipients, sender, subject, size, raw)"
                 " VALUES (?, ?, ?, ?, ?, ?, ?)",
-                (datetime.now(UTC).isoformat(timespec="milliseconds"), clean(envelope_from), json.dumps([clean(one) for one in recipients]),
-                 mail.sender, mail.subject, len(raw), raw),
+                (datetime.now(UTC).isoformat(timespec="milliseconds"), clean(envelope_from),
+                 json.dumps([clean(one) for one in recipients]), mail.sender, mail.subject, len(raw), raw),
             )  # fmt: skip
             self._db.execute(
                 "DELETE FROM mails WHERE id NOT IN (SELECT id FROM mails ORDER BY id DESC LIMIT ?)",
