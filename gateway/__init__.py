@@ -1,0 +1,1 @@
+"""The front door: browser pages, API routing, sessions to service tokens, who may enter a workspace."""

@@ -1,0 +1,99 @@
+"""What the gateway needs beside what every service needs. It starts only when all of it makes sense."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from ipaddress import IPv4Network, IPv6Network, ip_network
+from typing import Annotated, ClassVar, Self
+from urllib.parse import urlsplit
+
+from pydantic import Field, SecretStr, field_validator, model_validator
+
+from shared.settings import ServiceSettings
+from shared.tokens import Signer, private_key, public_key
+
+URL = r"^https?://[^/\s]+$"
+Address = Annotated[str | None, Field(pattern=URL)]
+
+
+class Settings(ServiceSettings):
+    """Settings of the gateway; each is read from GATEWAY_<NAME>."""
+
+    prefix: ClassVar[str] = "GATEWAY_"
+    plain: ClassVar[frozenset[str]] = frozenset({"paytr_url", "paytr_browser_url"})
+
+    signing_key: Annotated[SecretStr, Field(description="Ed25519 private key, base64 of 32 bytes; signs service tokens")]
+    cookie_key: Annotated[
+        SecretStr, Field(min_length=32, description="at least 32 characters; workspace cookies and form tokens hang on it")
+    ]
+    identity_url: Annotated[Address, Field(description="http://host:port of identity; not needed in one process")] = None
+    billing_url: Annotated[Address, Field(description="http://host:port of billing")] = None
+    provisioner_url: Annotated[Address, Field(description="http://host:port of the provisioner")] = None
+    notifier_url: Annotated[Address, Field(description="http://host:port of the notifier")] = None
+    scheduler_url: Annotated[Address, Field(description="http://host:port of the scheduler")] = None
+    auth_port: Annotated[
+        int, Field(ge=0, le=65535, description="internal port Traefik asks who may enter a workspace; never public")
+    ] = 0
+    trusted_proxies: Annotated[
+        str, Field(description="addresses or networks of our own Traefik, comma-separated; only they name the client")
+    ] = ""
+    paytr_url: Annotated[str, Field(pattern=URL, description="PayTR")] = "https://www.paytr.com"
+    paytr_browser_url: Annotated[
+        str | None, Field(pattern=URL, description="where the buyer's browser reaches PayTR; default: PAYTR_URL")
+    ] = None
+    rate_scale: Annotated[
+        float, Field(gt=0, le=1000, description="multiplies every rate limit; above 1 for load tests")
+    ] = 1.0
+
+    @field_validator("signing_key")
+    @classmethod
+    def _is_a_private_key(cls, value: SecretStr) -> SecretStr:
+        private_key(value.get_secret_value())
+        return value
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _are_networks(cls, value: str) -> str:
+        _networks(value)
+        return value
+
+    @model_validator(mode="after")
+    def _keys_belong_together(self) -> Self:
+        ours = private_key(self.signing_key.get_secret_value()).public_key().public_bytes_raw()
+        if ours != public_key(self.token_public_key).public_bytes_raw():
+            raise ValueError("TOKEN_PUBLIC_KEY is not the public half of GATEWAY_SIGNING_KEY")
+        return self
+
+    @cached_property
+    def secure(self) -> bool:
+        """Whether browsers reach us by https."""
+        return self.public_url.startswith("https://")
+
+    @cached_property
+    def platform_host(self) -> str:
+        """The platform's host name, without the port."""
+        return urlsplit(self.public_url).hostname or ""
+
+    @cached_property
+    def workspace_origins(self) -> str:
+        """Every workspace's origin, as a Content-Security-Policy source."""
+        return self.workspace_url("*")
+
+    @cached_property
+    def paytr_browser_origin(self) -> str:
+        """The origin of the payment form in the buyer's browser."""
+        return self.paytr_browser_url or self.paytr_url
+
+    @cached_property
+    def proxies(self) -> tuple[IPv4Network | IPv6Network, ...]:
+        """Whose X-Forwarded-For we believe."""
+        return _networks(self.trusted_proxies)
+
+    @cached_property
+    def signer(self) -> Signer:
+        """Makes service tokens."""
+        return Signer(private_key(self.signing_key.get_secret_value()))
+
+
+def _networks(text: str) -> tuple[IPv4Network | IPv6Network, ...]:
+    return tuple(ip_network(part.strip()) for part in text.split(",") if part.strip())
