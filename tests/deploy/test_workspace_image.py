@@ -80,7 +80,7 @@ def test_the_editor_answers_its_health_and_its_first_page(here: Place, two: Two)
 
 
 def test_nothing_may_be_more_than_the_unprivileged_user(two: Two) -> None:
-    for who in ("self", "1", "$(pgrep -f workspace.js | tail -1)"):
+    for who in ("self", "1", "$(pgrep -of ^node)"):
         status = dict(
             line.split(":", 1) for line in run(two[0], f"cat /proc/{who}/status")[1].splitlines() if ":" in line
         )

@@ -11,7 +11,7 @@ const codeServer = path.join(__dirname, "node_modules", "code-server", "out", "n
 const profile = path.join(__dirname, "profile")
 
 /** Copy the default profile and shell files into a home that has none; a person's own files are never touched. */
-function prepareHome(home, folder) {
+function prepareHome(home) {
   for (const source of ["/etc/skel", profile]) {
     for (const name of fs.readdirSync(source, { recursive: true })) {
       const from = path.join(source, name)
@@ -21,14 +21,14 @@ function prepareHome(home, folder) {
       fs.copyFileSync(from, to, fs.constants.COPYFILE_EXCL)
     }
   }
-  fs.mkdirSync(folder, { recursive: true })
 }
 
 async function start() {
   const home = os.homedir()
   const folder = process.env.WORKSPACE_FOLDER || path.join(home, "project")
   try {
-    if (!fs.existsSync(path.join(home, ".local/share/code-server/User/settings.json"))) prepareHome(home, folder)
+    if (!fs.existsSync(path.join(home, ".local/share/code-server/User/settings.json"))) prepareHome(home)
+    fs.mkdirSync(folder, { recursive: true })
   } catch (error) {
     // A full disk must not keep its owner from the files that fill it.
     console.error(`home not prepared: ${error.message}`)
