@@ -1,0 +1,1 @@
+"""What you are told: mails, each once, in the reader's language."""
