@@ -1,0 +1,1 @@
+"""Where you work: workspaces. The only service that talks to Docker and to Traefik."""

@@ -1,0 +1,113 @@
+"""The tables of schema `provisioner`."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import BigInteger, CheckConstraint, Index, Sequence, String, UniqueConstraint, text
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+from services.provisioner.states import Desired, State
+from shared.db import COLUMN_TYPES, new_metadata
+
+
+class Base(DeclarativeBase):
+    """The provisioner's tables."""
+
+    metadata = new_metadata()
+    type_annotation_map = COLUMN_TYPES
+
+
+address_slots = Sequence("address_slots", metadata=Base.metadata, minvalue=0, start=0)
+"""Counts on for ever; the slot is its value modulo the subnet's size. So an address that was given back rests for
+as long as possible before somebody else's workspace gets it."""
+
+
+class Installation(Base):
+    """One row: who we are in an engine that others may use, too, and what opens the readiness route."""
+
+    __tablename__ = "installation"
+    __table_args__ = (CheckConstraint("one", name="one_row"),)
+
+    one: Mapped[bool] = mapped_column(primary_key=True, default=True)
+    name: Mapped[str] = mapped_column(String(20))
+    probe_secret: Mapped[str] = mapped_column(String(100))
+
+
+class Entitlement(Base):
+    """What billing said last that a company may use. The row's lock orders all that counts against it."""
+
+    __tablename__ = "entitlements"
+
+    company_id: Mapped[UUID] = mapped_column(primary_key=True)
+    sequence: Mapped[int] = mapped_column(BigInteger)
+    plan: Mapped[str] = mapped_column(String(100))
+    active: Mapped[bool]
+    workspaces: Mapped[int | None]
+    storage_bytes: Mapped[int] = mapped_column(BigInteger)
+    cpu_millicores: Mapped[int]
+    memory_bytes: Mapped[int] = mapped_column(BigInteger)
+    processes: Mapped[int]
+    data_kept_until: Mapped[datetime | None]
+
+
+def _one_of(column: str, values: type[State] | type[Desired]) -> str:
+    return f"{column} in ({', '.join(repr(value.value) for value in values)})"
+
+
+class Workspace(Base):
+    """A workspace: what is wanted of it, what it is, and who works on it right now."""
+
+    __tablename__ = "workspaces"
+    __table_args__ = (
+        CheckConstraint(_one_of("state", State), name="state"),
+        CheckConstraint(_one_of("desired", Desired), name="desired"),
+        UniqueConstraint("host"),
+        UniqueConstraint("slot"),
+        Index(
+            "uq_workspaces_living_name",
+            "company_id",
+            "name_key",
+            unique=True,
+            postgresql_where=text("desired <> 'deleted'"),
+        ),
+        Index("ix_workspaces_company_id_id", "company_id", "id"),
+        Index("ix_workspaces_living", "id", postgresql_where=text("state <> 'deleted'")),
+    )
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    company_id: Mapped[UUID]
+    owner_id: Mapped[UUID]
+    owner_name: Mapped[str] = mapped_column(String(200))
+    name: Mapped[str] = mapped_column(String(60))
+    name_key: Mapped[str] = mapped_column(String(64))
+    template: Mapped[str] = mapped_column(String(40))
+    host: Mapped[str] = mapped_column(String(20))
+    slot: Mapped[int | None]
+    """Which address in the workspaces' network; null once deleted. The host label is never given again."""
+    desired: Mapped[Desired] = mapped_column(String(20))
+    state: Mapped[State] = mapped_column(String(20))
+    generation: Mapped[int]
+    """Counts containers. Each gets a name of its own, so nothing of an older one is ever taken for it."""
+    cause: Mapped[str | None] = mapped_column(String(40))
+    """A code of `causes`: why it is not where it should be."""
+    stages: Mapped[list[dict[str, Any]]] = mapped_column(JSONB)
+    """The present start's: name, at, ms since it was asked for."""
+    limits: Mapped[dict[str, int] | None] = mapped_column(JSONB)
+    """What the present container was given; null before there is one."""
+    entitlement_stopped: Mapped[bool] = mapped_column(default=False)
+    """It ran when the company's entitlement ended, and comes back with it."""
+    stop_reason: Mapped[str | None] = mapped_column(String(20))
+    restarts: Mapped[int] = mapped_column(default=0)
+    restarts_since: Mapped[datetime | None]
+    retry_at: Mapped[datetime | None]
+    first_ready_at: Mapped[datetime | None]
+    created_at: Mapped[datetime]
+    started_at: Mapped[datetime | None]
+    deleted_at: Mapped[datetime | None]
+    lease_holder: Mapped[UUID | None]
+    leased_until: Mapped[datetime | None]
+    """By the database's clock: replicas need not agree on the time."""

@@ -1,0 +1,61 @@
+"""What is in the engine and belongs to no workspace. Never a file of a workspace whose row says it exists."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from services.provisioner import metrics
+from services.provisioner.engine import Container, Engine, EngineError
+from services.provisioner.models import Workspace
+from services.provisioner.settings import Settings
+from services.provisioner.states import State
+from shared.logging import get_logger
+
+if TYPE_CHECKING:
+    from services.provisioner.reconcile import ControlLoop
+
+log = get_logger(__name__)
+
+
+async def sweep_containers(loop: ControlLoop, engine: Engine, orphans: Sequence[Container]) -> None:
+    """Removes containers without a living row."""
+    for container in orphans:
+        try:
+            await loop.ask(engine.stop, container, 0)
+        except EngineError as error:
+            log.warning("orphan container stays for now", error=str(error)[:300])
+            continue
+        metrics.orphans.labels("container").inc()
+        log.warning("orphan container removed", workspace_id=str(container.workspace_id))
+
+
+async def sweep_volumes(loop: ControlLoop, engine: Engine, settings: Settings, now: datetime) -> None:
+    """Removes volumes of deleted workspaces, and of unknown ones where they are old.
+
+    Old, because a database that was put back to an earlier state does not know what was made since; somebody must
+    have the time to stop us then.
+    """
+    volumes = await loop.ask(engine.volumes)
+    states = await loop.write(lambda session: _states(session, [volume.workspace_id for volume in volumes]))
+    patience = timedelta(minutes=settings.orphan_volume_minutes)
+    for volume in volumes:
+        state = states.get(volume.workspace_id)
+        if state == State.DELETED or (state is None and now - volume.created_at > patience):
+            try:
+                await loop.ask(engine.remove_volume, volume.workspace_id)
+            except EngineError as error:
+                log.warning("orphan volume stays for now", error=str(error)[:300])
+                continue
+            metrics.orphans.labels("volume").inc()
+            log.warning("orphan volume removed", workspace_id=str(volume.workspace_id), known=state is not None)
+
+
+def _states(session: Session, ids: Sequence[UUID]) -> dict[UUID, str]:
+    rows = session.execute(select(Workspace.id, Workspace.state).where(Workspace.id.in_(ids)))
+    return {row.id: row.state for row in rows}

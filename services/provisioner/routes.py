@@ -1,0 +1,124 @@
+"""The provisioner's HTTP: workspaces for their people and their company's admins."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from fastapi import APIRouter, Request
+from fastapi.responses import StreamingResponse
+from sqlalchemy import select
+
+from services.provisioner import workspaces
+from services.provisioner.models import Workspace
+from services.provisioner.schemas import (
+    AccessView,
+    NewWorkspace,
+    QuotaView,
+    StaffWorkspaceView,
+    WorkspaceView,
+    staff_view,
+    view,
+)
+from services.provisioner.settings import Settings
+from services.provisioner.states import State
+from services.provisioner.stream import HEADERS, Hub
+from shared.access import Member, Staff, company_of
+from shared.db import Work
+from shared.idempotency import Key, once
+from shared.pagination import Cursor, Limit, Page, after, page
+
+router = APIRouter(prefix="/api/v1")
+
+
+def _settings(request: Request) -> Settings:
+    settings: Settings = request.app.state.settings
+    return settings
+
+
+@router.post("/workspaces", status_code=202)
+def create_workspace(
+    caller: Member, session: Work, request: Request, body: NewWorkspace, key: Key = None
+) -> WorkspaceView:
+    """Asks for a new workspace."""
+    settings = _settings(request)
+
+    def make() -> WorkspaceView:
+        now = settings.clock.now()
+        made = workspaces.request(session, caller, body.name, body.template, settings.capacity, now)
+        return view(made, caller, settings)
+
+    return once(session, key, caller, request, body, WorkspaceView, make)
+
+
+@router.get("/workspaces")
+def list_workspaces(
+    caller: Member, session: Work, request: Request, cursor: Cursor = None, limit: Limit = 50
+) -> Page[WorkspaceView]:
+    """The caller's workspaces; an admin's whole company."""
+    statement = workspaces.visible(caller).order_by(Workspace.id).limit(limit + 1)
+    if (last := after(cursor)) is not None:
+        statement = statement.where(Workspace.id > last)
+    settings = _settings(request)
+    return page(session.scalars(statement).all(), limit, lambda row: row.id, lambda row: view(row, caller, settings))
+
+
+@router.get("/workspaces/quota")
+def read_quota(caller: Member, session: Work) -> QuotaView:
+    """How many workspaces the company has and may have."""
+    used, entitlement = workspaces.quota(session, company_of(caller))
+    if entitlement is None:
+        return QuotaView(used=used, limit=0, active=False, plan="")
+    return QuotaView(used=used, limit=entitlement.workspaces, active=entitlement.active, plan=entitlement.plan)
+
+
+@router.get("/workspaces/events")
+async def follow_workspaces(caller: Member, request: Request) -> StreamingResponse:
+    """What the caller may see and each change of it, as server-sent events."""
+    hub: Hub = request.app.state.hub
+    return StreamingResponse(hub.open(caller), media_type="text/event-stream", headers=HEADERS)
+
+
+@router.get("/workspaces/{workspace_id}")
+def read_workspace(caller: Member, session: Work, request: Request, workspace_id: UUID) -> WorkspaceView:
+    """One workspace."""
+    return view(workspaces.find(session, caller, workspace_id), caller, _settings(request))
+
+
+@router.get("/workspaces/{workspace_id}/access")
+def read_access(caller: Member, session: Work, request: Request, workspace_id: UUID) -> AccessView:
+    """Where the caller may open it."""
+    found = workspaces.openable(session, caller, workspace_id)
+    url = _settings(request).workspace_url(found.host)
+    return AccessView(host=found.host, url=url, workspace_id=found.id)
+
+
+@router.post("/workspaces/{workspace_id}/start", status_code=202)
+def start_workspace(caller: Member, session: Work, request: Request, workspace_id: UUID) -> WorkspaceView:
+    """It shall run."""
+    settings = _settings(request)
+    return view(workspaces.start(session, caller, workspace_id, settings.clock.now()), caller, settings)
+
+
+@router.post("/workspaces/{workspace_id}/stop", status_code=202)
+def stop_workspace(caller: Member, session: Work, request: Request, workspace_id: UUID) -> WorkspaceView:
+    """It shall not run."""
+    return view(workspaces.stop(session, caller, workspace_id), caller, _settings(request))
+
+
+@router.delete("/workspaces/{workspace_id}", status_code=202)
+def delete_workspace(caller: Member, session: Work, request: Request, workspace_id: UUID) -> WorkspaceView:
+    """It shall be gone with its files."""
+    return view(workspaces.delete(session, caller, workspace_id), caller, _settings(request))
+
+
+@router.get("/admin/workspaces")
+def list_all_workspaces(
+    caller: Staff, session: Work, request: Request, cursor: Cursor = None, limit: Limit = 50
+) -> Page[StaffWorkspaceView]:
+    """Everybody's workspaces."""
+    statement = select(Workspace).where(Workspace.state != State.DELETED).order_by(Workspace.id).limit(limit + 1)
+    if (last := after(cursor)) is not None:
+        statement = statement.where(Workspace.id > last)
+    settings = _settings(request)
+    rows = session.scalars(statement).all()
+    return page(rows, limit, lambda row: row.id, lambda row: staff_view(row, caller, settings))

@@ -1,0 +1,113 @@
+"""What clients send and see."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from services.provisioner.causes import CAUSES
+from services.provisioner.models import Workspace
+from services.provisioner.settings import Settings
+from services.provisioner.states import State
+from shared.tokens import Principal
+
+
+class NewWorkspace(BaseModel):
+    """A wish for a workspace. The exact rules of names are in `names.clean`."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: Annotated[str, Field(max_length=200)]
+    template: Annotated[str, Field(max_length=40)] = "plain"
+
+
+class StageView(BaseModel):
+    """A stage the present start has reached; `ms` since it was asked for."""
+
+    name: str
+    at: datetime
+    ms: int
+
+
+class CauseView(BaseModel):
+    """Why it is not where it should be, in the caller's language."""
+
+    code: str
+    message: str
+    next_step: str
+
+
+class WorkspaceView(BaseModel):
+    """A workspace as its company's people see it."""
+
+    id: UUID
+    name: str
+    owner_id: UUID
+    owner_name: str
+    template: str
+    host: str
+    url: str
+    state: State
+    stages: list[StageView]
+    cause: CauseView | None
+    created_at: datetime
+    started_at: datetime | None
+    mine: bool
+
+
+class StaffWorkspaceView(WorkspaceView):
+    """A workspace as the platform's staff see it."""
+
+    company_id: UUID
+
+
+class QuotaView(BaseModel):
+    """How many workspaces the company has and may have; no limit is null, no plan yet is empty."""
+
+    used: int
+    limit: int | None
+    active: bool
+    plan: str
+
+
+class AccessView(BaseModel):
+    """Where the caller may open the workspace."""
+
+    host: str
+    url: str
+    workspace_id: UUID
+
+
+def view(workspace: Workspace, caller: Principal, settings: Settings) -> WorkspaceView:
+    """The workspace for this caller."""
+    return WorkspaceView(
+        id=workspace.id,
+        name=workspace.name,
+        owner_id=workspace.owner_id,
+        owner_name=workspace.owner_name,
+        template=workspace.template,
+        host=workspace.host,
+        url=settings.workspace_url(workspace.host),
+        state=State(workspace.state),
+        stages=[StageView(**stage) for stage in workspace.stages],
+        cause=_cause(workspace.cause, caller.language),
+        created_at=workspace.created_at,
+        started_at=workspace.started_at,
+        mine=workspace.owner_id == caller.user_id,
+    )
+
+
+def staff_view(workspace: Workspace, caller: Principal, settings: Settings) -> StaffWorkspaceView:
+    """The workspace for the platform's staff."""
+    seen = view(workspace, caller, settings)
+    return StaffWorkspaceView(company_id=workspace.company_id, **dict(seen))
+
+
+def _cause(code: str | None, language: str) -> CauseView | None:
+    if code is None:
+        return None
+    message, next_step = CAUSES[code].words(language)
+    return CauseView(code=code, message=message, next_step=next_step)
