@@ -93,12 +93,15 @@ def environment(
         "PROVISIONER_TRAEFIK_URL": f"http://127.0.0.1:{addresses.public}",
         "PROVISIONER_PROBE_SECRET": keys.probe_secret,
         "PROVISIONER_INSTALLATION": keys.installation,
+        **_network(keys.installation),
         "NOTIFIER_BILLING_URL": f"http://127.0.0.1:{addresses.http['billing']}",
     }
     ours |= {f"{name.upper()}_DATABASE_URL": url for name, url in databases.items()}
     ours |= {f"{name.upper()}_OPS_PORT": str(addresses.ops[name]) for name in SERVICES}
     ours |= {f"{name.upper()}_PORT": str(addresses.http[name]) for name in BACKEND}
     ours |= {f"GATEWAY_{name.upper()}_URL": f"http://127.0.0.1:{addresses.http[name]}" for name in BACKEND}
+    if "DOCKER_HOST" in outside:
+        ours["PROVISIONER_DOCKER_HOST"] = outside["DOCKER_HOST"]
     if not given.smtp:
         ours |= {
             "SMTP_URL": f"smtp://127.0.0.1:{addresses.smtp}",
@@ -116,6 +119,16 @@ def environment(
             "PAYTR_TEST_MODE": "1",
         }
     return {**ours, **{name: value for name, value in outside.items() if name in ours or name == "AMQP_URL"}}
+
+
+def _network(installation: str) -> dict[str, str]:
+    """The workspaces' network of this installation: several may share one engine, and each has its own addresses."""
+    place = int(installation, 16) % (96 * 16)
+    return {
+        "PROVISIONER_NETWORK": f"youarecoder-{installation}",
+        "PROVISIONER_BRIDGE": f"yac-{installation}",
+        "PROVISIONER_SUBNET": f"10.{128 + place // 16}.{place % 16 * 16}.0/20",
+    }
 
 
 def health_urls(addresses: Addresses, separate: bool) -> str:
