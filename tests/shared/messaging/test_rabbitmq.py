@@ -71,6 +71,15 @@ def cut(bus: RabbitMQ) -> None:
     writer.cancel()
 
 
+async def publish_until_taken(bus: RabbitMQ, type_: str, word: str) -> None:
+    """What a relay does."""
+    for _ in range(3000):
+        if await bus.publish([message(word, type_=type_)]) == [None]:
+            return
+        await asyncio.sleep(0.01)
+    pytest.fail("the message was never taken")
+
+
 async def test_start_waits_for_a_broker_that_is_not_there_yet(
     own_broker: rabbitmq.RabbitServer, queue: str
 ) -> None:
@@ -109,6 +118,9 @@ async def test_a_broker_restarted_under_load_loses_nothing_and_doubles_nothing(
 
     async with running(bus):
         await bus.subscribe(replace(hearer(notifier).subscription(), queue=queue))
+        # A broker killed in the first seconds of a quorum queue's life forgets the queue's log: Erlang writes the
+        # directory of logs some seconds later. A restart in order has it written now.
+        await asyncio.to_thread(own_broker.restart)
         async with looping(Relay(billing, bus).run):
             telling = asyncio.create_task(tell_all())
             await until(lambda: len(effects(notifier)) > 100)
@@ -141,8 +153,7 @@ async def test_a_connection_that_is_cut_comes_back_and_tells_broadcasts_of_the_g
         assert gaps == 0
         cut(bus)
         await until(lambda: gaps == 2)
-        while any(await bus.publish([message("after")])):
-            await asyncio.sleep(0.01)
+        await publish_until_taken(bus, "trial.started", "after")
         await until(lambda: "after" in got.words and "after" in cached.words)
 
 
@@ -153,8 +164,7 @@ async def test_a_queue_deleted_by_hand_is_declared_again(rabbitmq_server: str, q
         async with by_hand(rabbitmq_server) as hand:
             await hand.queue_delete(queue)
         # Until the queue is back nobody hears the type, and what must be heard is not taken.
-        while any(await bus.publish([message("a", type_=f"own.{queue}")])):
-            await asyncio.sleep(0.01)
+        await publish_until_taken(bus, f"own.{queue}", "a")
         await until(lambda: "a" in got.words)
 
 
@@ -166,8 +176,7 @@ async def test_an_exchange_deleted_by_hand_is_declared_again_with_its_bindings(
         await bus.subscribe(Subscription(queue, frozenset({f"own.{queue}"}), got))
         async with by_hand(own_broker.url) as hand:
             await hand.exchange_delete(EXCHANGE)
-        while any(await bus.publish([message("a", type_=f"own.{queue}")])):
-            await asyncio.sleep(0.01)
+        await publish_until_taken(bus, f"own.{queue}", "a")
         await until(lambda: "a" in got.words)
 
 
