@@ -10,7 +10,7 @@ from gateway.access import Admin, FormFields, Member
 from gateway.headers import Policy
 from gateway.pages.forms import on_to, returned
 from gateway.rendering import render
-from gateway.services import Refused, ServiceUnavailable, Services, ask, ask_all
+from gateway.services import Refused, Services, ServiceUnavailable, ask, ask_all
 from shared.errors import Problem
 from shared.ids import new_id
 

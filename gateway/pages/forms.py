@@ -23,7 +23,7 @@ def faults_of(problem: Problem) -> Faults:
 
 def typed(form: Fields, *names: str, **defaults: str) -> Fields:
     """What a form is filled with: the names of it that may be shown again (never a password)."""
-    return {**{name: "" for name in names}, **defaults, **{name: form[name] for name in names if name in form}}
+    return {**dict.fromkeys(names, ""), **defaults, **{name: form[name] for name in names if name in form}}
 
 
 def returned(problem: Problem | None, form: Fields) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from gateway.pages import billing
 from gateway.pages.forms import wants_json
 from gateway.pages.workspaces import idempotency
 from gateway.rendering import render
-from gateway.services import Refused, ServiceUnavailable, Services, ask, id_in_path
+from gateway.services import Refused, Services, ServiceUnavailable, ask, id_in_path
 from gateway.targets import safe_path
 from shared.errors import NotFound
 from shared.http import problem_response
