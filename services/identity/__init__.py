@@ -1,0 +1,1 @@
+"""Who you are: companies, users, roles, log-in, sessions."""
