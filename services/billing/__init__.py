@@ -1,0 +1,1 @@
+"""What you pay: plans, subscriptions, payments, invoices. The only service that talks to PayTR."""

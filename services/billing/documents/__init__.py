@@ -1,0 +1,1 @@
+"""Documents people get: the invoice as PDF."""
