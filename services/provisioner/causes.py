@@ -35,7 +35,7 @@ CAUSES = {
     cause.code: cause
     for cause in (
         Cause("image-preparing", "The platform is still preparing the editor's image.", WAIT, lasting=True),
-        Cause("engine-unreachable", "The platform's container engine does not answer at the moment.", WAIT, lasting=True),
+        Cause("engine-unreachable", "The container engine does not answer at the moment.", WAIT, lasting=True),
         Cause(
             "network-unprotected",
             "The rules that keep workspaces apart are not in place, so nothing is started.",
@@ -60,6 +60,6 @@ CAUSES = {
         Cause("ended-by-itself", "The workspace ended by itself.", TRY_AGAIN),
         Cause("disappeared", "The workspace's container was removed from outside the platform.", TRY_AGAIN),
         Cause("engine-refused", "The container engine refused to start the workspace.", TRY_AGAIN),
-        Cause("not-entitled", "Your company's plan does not let workspaces run.", "Choose a plan; your files are kept."),
+        Cause("not-entitled", "No plan lets your company's workspaces run.", "Choose a plan: your files are kept."),
     )
 }

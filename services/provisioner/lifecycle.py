@@ -33,7 +33,7 @@ def begin_anew(workspace: Workspace, now: datetime) -> None:
 
 
 def stop(workspace: Workspace, reason: StopReason) -> None:
-    """It shall not run; its files are kept. Who was stopped with the company's entitlement is no more waiting for it."""
+    """It shall not run; its files are kept. If it waited for its company's entitlement, it waits no more."""
     workspace.entitlement_stopped = False
     if workspace.desired == Desired.STOPPED:
         return

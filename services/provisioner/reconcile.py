@@ -94,7 +94,8 @@ class ControlLoop:
             target=self._follow, args=(asyncio.get_running_loop(), ended), name="engine events", daemon=True
         )
         follower.start()
-        helpers: list[asyncio.Task[Any]] = [asyncio.create_task(work) for work in (self._renew_leases(), self._look_from_time_to_time())]
+        helping = (self._renew_leases(), self._look_from_time_to_time())
+        helpers: list[asyncio.Task[Any]] = [asyncio.create_task(work) for work in helping]
         stopper = asyncio.create_task(stop.wait())
         try:
             while not stop.is_set():
