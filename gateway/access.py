@@ -41,7 +41,12 @@ class Allow:
     """A dependency that lets in certain visitors. `who` is what the access table prints."""
 
     def __init__(
-        self, who: str, permits: Callable[[Session], bool] | None, *, verified: bool = True, rule: limits.Rule = limits.PAGES
+        self,
+        who: str,
+        permits: Callable[[Session], bool] | None,
+        *,
+        verified: bool = True,
+        rule: limits.Rule = limits.PAGES,
     ) -> None:
         self.who = who
         self._permits = permits

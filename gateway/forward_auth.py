@@ -33,30 +33,32 @@ def forward_auth_app(settings: Settings, knowledge: Knowledge, clock: Clock) -> 
     ours = frozenset({own, cookie_name(settings), "__Host-workspace", "__Host-session", "__Host-guest"})
     enter = f"{settings.public_url}/workspaces/enter"
 
-    async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            return None
+    def decide(scope: Scope) -> tuple[int, Headers]:
         if scope["path"] != PATH:
-            return await _answer(send, 404)
+            return 404, []
         headers, cookies, doubled = _headers(scope)
-        host = host_name(headers.get(b"x-forwarded-host", b"").decode("latin-1"))
-        label = workspace_label(host, settings)
+        label = workspace_label(host_name(headers.get(b"x-forwarded-host", b"").decode("latin-1")), settings)
         if label is None or doubled:
-            return await _answer(send, 403)
+            return 403, []
         found = [value for name, value in cookies if name == own]
         pass_ = passes.read(found[0]) if len(found) == 1 else None
         method = headers.get(b"x-forwarded-method", b"")
         socket = b"sec-websocket-key" in headers
         if pass_ is None or not workspace_cookie.admits(pass_, label, knowledge, clock.now()):
-            if not socket and _navigates(method, headers):
-                uri = headers.get(b"x-forwarded-uri", b"").decode("latin-1")
-                where = urlencode({"host": label, "to": safe_path(uri, "/")})
-                return await _answer(send, 302, [(b"location", f"{enter}?{where}".encode())])
-            return await _answer(send, 401)
+            if socket or not _navigates(method, headers):
+                return 401, []
+            uri = headers.get(b"x-forwarded-uri", b"").decode("latin-1")
+            where = urlencode({"host": label, "to": safe_path(uri, "/")})
+            return 302, [(b"location", f"{enter}?{where}".encode())]
         if not _from_itself(method, headers, socket, settings.workspace_url(label)):
-            return await _answer(send, 403)
+            return 403, []
         kept = "; ".join(f"{name}={value}" if value else name for name, value in cookies if name not in ours)
-        await _answer(send, 200, [(b"cookie", kept.encode("latin-1"))] if kept else [])
+        return 200, [(b"cookie", kept.encode("latin-1"))] if kept else []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            status, headers = decide(scope)
+            await _answer(send, status, headers)
 
     return app
 
@@ -104,9 +106,9 @@ def _from_itself(method: bytes, headers: dict[bytes, bytes], socket: bool, own: 
     origin = headers.get(b"origin")
     if socket or method not in SAFE:
         return origin is not None and origin.decode("latin-1") == own
-    if method == b"GET" and headers.get(b"sec-fetch-mode") == b"navigate":
-        if headers.get(b"sec-fetch-dest", b"document") == b"document":
-            return True
+    navigates = method == b"GET" and headers.get(b"sec-fetch-mode") == b"navigate"
+    if navigates and headers.get(b"sec-fetch-dest", b"document") == b"document":
+        return True
     if origin is not None and origin.decode("latin-1") != own:
         return False
     return headers.get(b"sec-fetch-site", b"same-origin") in (b"same-origin", b"none")
@@ -115,14 +117,14 @@ def _from_itself(method: bytes, headers: dict[bytes, bytes], socket: bool, own: 
 SAFE = frozenset((b"GET", b"HEAD", b"OPTIONS"))
 
 
-async def _answer(send: Send, status: int, headers: Headers | None = None) -> None:
+async def _answer(send: Send, status: int, headers: Headers) -> None:
     body = b"" if status in (200, 302) else TEXT
     more = [
         (b"cache-control", b"no-store"),
         (b"content-type", b"text/plain; charset=utf-8"),
         (b"content-length", str(len(body)).encode()),
     ]
-    await send({"type": "http.response.start", "status": status, "headers": [*(headers or []), *more]})
+    await send({"type": "http.response.start", "status": status, "headers": [*headers, *more]})
     await send({"type": "http.response.body", "body": body})
 
 

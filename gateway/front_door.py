@@ -46,10 +46,10 @@ class FrontDoor:
         self._workspace_hosts = workspace_hosts
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "websocket":
+            return await send({"type": "websocket.close", "code": 1008})
         if scope["type"] != "http":
-            if scope["type"] == "websocket":
-                await send({"type": "websocket.close", "code": 1008})
-            return None
+            return await self._pages(scope, receive, send)
         hosts = [value for name, value in scope["headers"] if name == b"host"]
         host = host_name(hosts[0].decode("latin-1")) if len(hosts) == 1 else ""
         if is_under_workspaces(host, self._settings):

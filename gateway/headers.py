@@ -5,7 +5,6 @@ from __future__ import annotations
 from enum import Enum
 
 from starlette.datastructures import MutableHeaders
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway.settings import Settings
 
@@ -39,25 +38,6 @@ class Policy(Enum):
 
 
 NOTHING = "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
-
-
-class SecurityHeaders:
-    """Adds them to every answer of the platform's host. Plain ASGI, so that streams stay streams."""
-
-    def __init__(self, app: ASGIApp, settings: Settings) -> None:
-        self._app = app
-        self._settings = settings
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            return await self._app(scope, receive, send)
-
-        async def tell(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                harden(MutableHeaders(scope=message), self._settings)
-            await send(message)
-
-        await self._app(scope, receive, tell)
 
 
 def harden(headers: MutableHeaders, settings: Settings) -> None:

@@ -19,7 +19,7 @@ class Base(DeclarativeBase):
 
 
 class Workspace(Base):
-    """A workspace's host label and whose it is; the row stays when the workspace is deleted, since a host is for ever."""
+    """A workspace's host label and whose it is. The row outlives the workspace: a host is for ever."""
 
     __tablename__ = "workspaces"
 

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 import aiohttp
 from starlette.datastructures import Headers
 from starlette.requests import Request
-from starlette.types import Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from yarl import URL
 
 from gateway import client, csrf, limits, signatures
@@ -31,8 +31,10 @@ from shared.upstream import Upstream
 log = get_logger(__name__)
 
 ROOT = "/api/v1/"
+RawHeaders = list[tuple[bytes, bytes]]
 OWNERS: Mapping[str, str] = {
-    **dict.fromkeys(("me", "company", "sessions", "members", "invitations", "admin/companies", "admin/users"), "identity"),
+    **dict.fromkeys(("me", "company", "sessions", "members", "invitations"), "identity"),
+    **dict.fromkeys(("admin/companies", "admin/users"), "identity"),
     **dict.fromkeys(
         ("plans", "subscription", "payments", "invoices", "admin/subscriptions", "admin/payments"), "billing"
     ),
@@ -102,7 +104,7 @@ class Proxy:
                 raise UpstreamFailed
             headers = self._headers(scope, session, ip)
             if upstream.app is not None:
-                await _call(upstream, path, headers, scope, receive, send)
+                await _call(upstream.name, upstream.app, path, headers, scope, receive, send)
             else:
                 await self._fetch(upstream, path, headers, scope, receive, send)
         except Problem as problem:
@@ -114,7 +116,7 @@ class Proxy:
         if not hmac.compare_digest(expected.encode(), headers.get(csrf.HEADER, "").encode()):
             raise csrf.WrongFormToken
 
-    def _headers(self, scope: Scope, session: Session | None, ip: str) -> list[tuple[bytes, bytes]]:
+    def _headers(self, scope: Scope, session: Session | None, ip: str) -> RawHeaders:
         token = self._services.tokens.of(session, ip)
         headers = [(name, value) for name, value in scope["headers"] if name in TAKEN_ALONG]
         headers.append((b"authorization", f"Bearer {token}".encode()))
@@ -123,7 +125,7 @@ class Proxy:
         return headers
 
     async def _fetch(
-        self, upstream: Upstream, path: str, headers: list[tuple[bytes, bytes]], scope: Scope, receive: Receive, send: Send
+        self, upstream: Upstream, path: str, headers: RawHeaders, scope: Scope, receive: Receive, send: Send
     ) -> None:
         """Over a socket. The request's body is bounded (64 KiB), so it is read first; the answer streams."""
         body = await _body(receive)
@@ -135,7 +137,7 @@ class Proxy:
                 scope["method"],
                 url,
                 data=body or None,
-                headers=[(name.decode("latin-1"), value.decode("latin-1")) for name, value in headers],  # type: ignore[arg-type]  # pairs are taken, too
+                headers=[(name.decode("latin-1"), value.decode("latin-1")) for name, value in headers],
                 allow_redirects=False,
             ) as answer:
                 passed = _kept(answer.raw_headers)
@@ -184,7 +186,7 @@ def _route(scope: Scope) -> tuple[str, str]:
 
 
 async def _call(
-    upstream: Upstream, path: str, headers: list[tuple[bytes, bytes]], scope: Scope, receive: Receive, send: Send
+    service: str, app: ASGIApp, path: str, headers: RawHeaders, scope: Scope, receive: Receive, send: Send
 ) -> None:
     """Straight into a service in this process."""
     inner: Scope = {
@@ -197,9 +199,9 @@ async def _call(
         "raw_path": path.encode(),
         "root_path": "",
         "query_string": scope["query_string"],
-        "headers": [(b"host", upstream.name.encode()), *headers],
+        "headers": [(b"host", service.encode()), *headers],
         "client": scope.get("client"),
-        "server": (upstream.name, None),
+        "server": (service, None),
     }
 
     async def tell(message: Message) -> None:
@@ -207,8 +209,7 @@ async def _call(
             message = {**message, "headers": _kept(message.get("headers", []))}
         await send(message)
 
-    assert upstream.app is not None
-    await upstream.app(inner, receive, tell)
+    await app(inner, receive, tell)
 
 
 def _kept(headers: object) -> list[tuple[bytes, bytes]]:

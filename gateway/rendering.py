@@ -74,7 +74,7 @@ class Templates:
 def render(
     request: Request, template: str, *, status: int = 200, policy: Policy = Policy.PAGE, **facts: Any
 ) -> HTMLResponse:
-    """The page `template` with `facts`, in the visitor's language. A fact that a template reads and nobody gave is a fault."""
+    """The page `template` with `facts`, in the visitor's language. A fact that is read and was not given is a fault."""
     templates: Templates = request.app.state.templates
     session: Session | None = getattr(request.state, "session", None)
     done = request.query_params.get("done", "")

@@ -87,7 +87,8 @@ class Services:
         if found is not None:
             return None if self._is_over(found) else found
         try:
-            answer = await self.call("identity", "POST", "/internal/sessions/resolve", None, ip, json={"secret": secret})
+            body = {"secret": secret}
+            answer = await self.call("identity", "POST", "/internal/sessions/resolve", None, ip, json=body)
             found = Session.read(answer.json())
         except ServiceUnavailable:
             raise IdentityUnavailable from None

@@ -22,11 +22,11 @@ class Settings(ServiceSettings):
     prefix: ClassVar[str] = "GATEWAY_"
     plain: ClassVar[frozenset[str]] = frozenset({"paytr_url", "paytr_browser_url"})
 
-    signing_key: Annotated[SecretStr, Field(description="Ed25519 private key, base64 of 32 bytes; signs service tokens")]
+    signing_key: Annotated[SecretStr, Field(description="Ed25519 private key, base64 of 32 bytes")]
     cookie_key: Annotated[
-        SecretStr, Field(min_length=32, description="at least 32 characters; workspace cookies and form tokens hang on it")
+        SecretStr, Field(min_length=32, description="at least 32 characters; signs workspace cookies and form tokens")
     ]
-    identity_url: Annotated[Address, Field(description="http://host:port of identity; not needed in one process")] = None
+    identity_url: Annotated[Address, Field(description="http://host:port of identity")] = None
     billing_url: Annotated[Address, Field(description="http://host:port of billing")] = None
     provisioner_url: Annotated[Address, Field(description="http://host:port of the provisioner")] = None
     notifier_url: Annotated[Address, Field(description="http://host:port of the notifier")] = None

@@ -13,8 +13,8 @@ STRIPPED = ("X-Forwarded-User", "X-Probe", "X-Correlation-Id", "Proxy", "Forward
 
 
 def platform_routes(settings: Settings, gateway_url: str, auth_url: str, *, entry_point: str = "web") -> dict[str, Any]:
-    """Traefik's dynamic configuration. `gateway_url` is the gateway's HTTP server and `auth_url` its internal port, both
-    as `http://host:port`.
+    """Traefik's dynamic configuration; `gateway_url` (its HTTP server) and `auth_url` (its internal port) as
+    `http://host:port`.
 
     Provides `gateway@file` and `workspace-auth@file` to the provisioner's routes.
     """

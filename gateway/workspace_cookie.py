@@ -66,8 +66,8 @@ class Passes:
 
 
 def admits(pass_: Pass, host: str, knowledge: Knowledge, now: datetime) -> bool:
-    """Whether this pass opens this host now: right host, not too old, workspace alive and the company's own, session not
-    ended, person still there."""
+    """Whether this pass opens this host now: right host, not too old, workspace alive and the company's own,
+    session not ended, person still there."""
     leave = pass_.leave
     if leave.host != host or not pass_.made_at <= now < pass_.made_at + COOKIE_LIFE:
         return False

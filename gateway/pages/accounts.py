@@ -63,7 +63,7 @@ def _sign_up(request: Request, form: Form, problem: Problem | None = None) -> Re
 
 @routes.get("/verify")
 async def verify_page(request: Request, visitor: Guest) -> Response:
-    """With a token: one button, since programs that look through mails open links. Without: "we have written to you"."""
+    """With a token: one button, since mail scanners open links. Without: "we have written to you"."""
     if visitor and visitor.verified:
         return on_to(HOME)
     return _verify(request, _link_token(request))
@@ -74,7 +74,8 @@ async def verify(request: Request, visitor: Guest, form: FormFields) -> Response
     """Confirms the mail address and logs in."""
     limits.take(request, limits.LINKS, network(request.state.ip))
     try:
-        made = await ask_as_platform(request, "identity", "/internal/verification/confirm", {"token": form.get("token", "")})
+        body = {"token": form.get("token", "")}
+        made = await ask_as_platform(request, "identity", "/internal/verification/confirm", body)
     except FAILURES as problem:
         if problem.status not in (400, 410, 422):
             raise
@@ -231,10 +232,8 @@ async def _invitation(request: Request, token: str, form: Form, problem: Problem
         if refusal.status not in (400, 410, 422):
             raise
         problem, status = None, 410
-    facts = returned(problem, form)
-    return render(
-        request, "invitation.html", status=status, token=token, invitation=invitation, fields=typed(form, "name"), **facts
-    )
+    facts = {"token": token, "invitation": invitation, "fields": typed(form, "name"), **returned(problem, form)}
+    return render(request, "invitation.html", status=status, **facts)
 
 
 async def _logged_in(request: Request, made: dict[str, Any], target: str) -> Response:

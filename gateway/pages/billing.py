@@ -66,7 +66,11 @@ async def page(request: Request, problem: Problem | None = None) -> Response:
     """The billing page, also after a payment could not be begun."""
     year = request.query_params.get("year", "")
     query = f"?year={int(year)}" if year.isascii() and year.isdigit() and len(year) == 4 else ""
-    questions = [("billing", "/api/v1/plans"), ("billing", "/api/v1/subscription"), ("provisioner", "/api/v1/workspaces/quota")]
+    questions = [
+        ("billing", "/api/v1/plans"),
+        ("billing", "/api/v1/subscription"),
+        ("provisioner", "/api/v1/workspaces/quota"),
+    ]
     if request.state.session.is_admin:
         questions += [("billing", f"/api/v1/invoices{query}"), ("billing", "/api/v1/payments")]
     plans, subscription, quota, *money = await ask_all(request, *questions)

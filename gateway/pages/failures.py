@@ -1,4 +1,4 @@
-"""What a person sees when something cannot be done: a page with the reason and an id to quote; programs get problems."""
+"""What a person sees when something cannot be done: the reason and an id to quote; programs get problems."""
 
 from __future__ import annotations
 

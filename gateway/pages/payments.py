@@ -61,7 +61,7 @@ async def _result(request: Request, outcome: str) -> Response:
         raise NotFound from None
     framed = request.headers.get("sec-fetch-dest", "document") != "document"
     here = f"/billing/payment/{outcome}?payment={payment_id}"
-    facts = {"outcome": outcome, "payment_id": payment_id, "framed": framed, "here": here}
+    facts: dict[str, Any] = {"outcome": outcome, "payment_id": payment_id, "framed": framed, "here": here}
     session = request.state.session
     if framed:
         return render(request, "payment_result.html", policy=Policy.PAYMENT_RESULT, payment=None, **facts)
