@@ -79,7 +79,8 @@ def test_a_signed_field_that_is_missing_or_stands_twice_is_refused(house: House,
 
 
 @pytest.mark.parametrize(
-    "kind", ["application/json", "multipart/form-data; boundary=x", "text/plain", "", "application/x-www-form-urlencodedx"]
+    "kind",
+    ["application/json", "multipart/form-data; boundary=x", "text/plain", "", "application/x-www-form-urlencodedx"],
 )
 def test_only_a_form_is_read(house: House, kind: str) -> None:
     oid = house.attempt(house.company())

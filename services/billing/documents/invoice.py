@@ -11,6 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from babel import Locale
 from fontTools.ttLib import TTFont  # type: ignore[import-untyped]
 from fpdf import FPDF
 from fpdf.enums import XPos, YPos
@@ -81,8 +82,7 @@ class _Document(FPDF):
         self.set_y(-18)
         self._pen(8, colour=SOFT)
         place = self._("Page {page} of {pages}").format(page=self.page_no(), pages="{nb}")
-        self.cell(WIDTH / 2, 5, self.invoice.number)
-        self.cell(WIDTH / 2, 5, place, align="R")
+        self.cell(WIDTH, 5, f"{self.invoice.number}  ·  {place}")
 
     def heading(self) -> None:
         """Who, what, which number and when."""
@@ -121,11 +121,16 @@ class _Document(FPDF):
         self._pen(9)
         for text in printable_lines(address):
             self._line(x, text)
-        self._line(x, printable(country)[:60])
+        self._line(x, self._country(country))
         self._pen(9, colour=SOFT)
         for label, value in (("Tax office", office), ("Tax number", tax_id)):
             if value.strip():
                 self._line(x, f"{self._(label)}: {printable(value)[:100]}")
+
+    def _country(self, code: str) -> str:
+        """`Türkiye` of TR; what is no code stands as it was given."""
+        named = Locale.parse(self.invoice.language).territories.get(code.strip().upper(), code)
+        return printable(named)[:60]
 
     def _line(self, x: float, text: str, height: float = 4.8) -> None:
         self.set_x(x)
