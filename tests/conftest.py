@@ -7,9 +7,10 @@ from pathlib import Path
 import docker
 import pytest
 
-from deploy.local import postgres
+from deploy.local import postgres, rabbitmq
 from tests import infrastructure
 from tests.infrastructure import Databases, TestDatabase
+from tests.journeys.platform import RunningPlatform, remove_containers
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -89,3 +90,21 @@ def chromium_path() -> str:
     infrastructure.need(path, "no Chromium on this machine (apt-get install chromium)")
     assert path is not None
     return path
+
+
+@pytest.fixture(scope="session", params=["embedded", "separate"])
+def platform(
+    request: pytest.FixtureRequest, run_folder: Path, docker_engine: docker.DockerClient
+) -> Iterator[RunningPlatform]:
+    """The same stories run against both shapes: all in one process, and a process a service on RabbitMQ.
+
+    What the platform made in the engine is removed at the end.
+    """
+    if request.param == "separate":
+        infrastructure.need(rabbitmq.available(), "no RabbitMQ on this machine (apt-get install rabbitmq-server)")
+    worker = os.environ.get("PYTEST_XDIST_WORKER", "main")
+    running = RunningPlatform(run_folder / f"platform-{request.param}-{worker}", request.param)
+    running.start()
+    yield running
+    running.stop()
+    remove_containers(docker_engine, running)

@@ -29,6 +29,12 @@ class Person:
         self.http = platform.client()
         self.http.headers["Accept-Language"] = language
 
+    def __enter__(self) -> Person:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.http.close()
+
     def see(self, path: str, status: int = 200) -> str:
         """The page at `path`, redirects followed."""
         answer = self.http.get(path, follow_redirects=True, headers={"Accept": "text/html"})

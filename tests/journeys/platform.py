@@ -14,6 +14,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 
+import docker
 import httpx
 
 from deploy.local.processes import free_port, log_tail
@@ -30,8 +31,12 @@ class Loopback(httpx.HTTPTransport):
         self._port = port
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
-        request.url = request.url.copy_with(host="127.0.0.1", port=self._port)
-        return super().handle_request(request)
+        # A copy: the cookie jar goes by the address the visitor asked for.
+        here = request.url.copy_with(host="127.0.0.1", port=self._port)
+        sent = httpx.Request(
+            request.method, here, headers=request.headers, stream=request.stream, extensions=request.extensions
+        )
+        return super().handle_request(sent)
 
 
 def eventually(look: Callable[[], T | None], what: str, patience: float = 60) -> T:
@@ -134,3 +139,14 @@ class RunningPlatform:
         """The secrets of this platform; the demo's password among them."""
         read: dict[str, Any] = json.loads((self.data / "keys.json").read_text())
         return read
+
+
+def remove_containers(engine: docker.DockerClient, platform: RunningPlatform) -> None:
+    """Removes the containers, volumes and network of this platform, and nothing else."""
+    label = f"youarecoder.installation={platform.keys['installation']}"
+    for container in engine.containers.list(all=True, filters={"label": label}):
+        container.remove(force=True, v=True)
+    for volume in engine.volumes.list(filters={"label": label}):
+        volume.remove(force=True)
+    for network in engine.networks.list(filters={"label": label}):
+        network.remove()

@@ -35,42 +35,42 @@ def run_inside(engine: docker.DockerClient, workspace_id: str, command: list[str
 def test_from_landing_page_to_a_paid_team(
     platform: RunningPlatform, docker_engine: docker.DockerClient, language: str
 ) -> None:
-    person = Person(platform, language)
-    assert "YouAreCoder" in person.see("/")
+    with Person(platform, language) as person:
+        assert "YouAreCoder" in person.see("/")
 
-    person.sign_up("Ördek & Oğulları Yazılım")
-    assert person.get("/me")["user"]["verified"] is True
-    assert person.wait_for_subscription("trialing")["plan"] == "starter"
+        person.sign_up("Ördek & Oğulları Yazılım")
+        assert person.get("/me")["user"]["verified"] is True
+        assert person.wait_for_subscription("trialing")["plan"] == "starter"
 
-    workspace = person.new_workspace("first")
-    workspace = person.wait_for_workspace(workspace["id"], "running")
-    assert [stage["name"] for stage in workspace["stages"]][-1] == "route_answers"
-    with person.enter(workspace) as editor:
-        page = editor.get("/", follow_redirects=True)
-        assert page.status_code == 200
-        assert "workbench" in page.text
+        workspace = person.new_workspace("first")
+        workspace = person.wait_for_workspace(workspace["id"], "running")
+        assert [stage["name"] for stage in workspace["stages"]][-1] == "route_answers"
+        with person.enter(workspace) as editor:
+            page = editor.get("/", follow_redirects=True)
+            assert page.status_code == 200
+            assert "workbench" in page.text
 
-    write_file(docker_engine, workspace["id"], "/home/coder/note.txt", "kept")
-    assert person.api("POST", f"/workspaces/{workspace['id']}/stop").status_code == 202
-    person.wait_for_workspace(workspace["id"], "stopped")
-    assert person.api("POST", f"/workspaces/{workspace['id']}/start").status_code == 202
-    person.wait_for_workspace(workspace["id"], "running")
-    assert run_inside(docker_engine, workspace["id"], ["cat", "/home/coder/note.txt"]) == "kept"
+        write_file(docker_engine, workspace["id"], "/home/coder/note.txt", "kept")
+        assert person.api("POST", f"/workspaces/{workspace['id']}/stop").status_code == 202
+        person.wait_for_workspace(workspace["id"], "stopped")
+        assert person.api("POST", f"/workspaces/{workspace['id']}/start").status_code == 202
+        person.wait_for_workspace(workspace["id"], "running")
+        assert run_inside(docker_engine, workspace["id"], ["cat", "/home/coder/note.txt"]) == "kept"
 
-    payment = person.pay("team")
-    assert payment["amount"] == {"minor": 297_000, "currency": "TRY"}
-    subscription = person.wait_for_subscription("active")
-    assert (subscription["plan"], subscription["entitlements"]["workspaces"]) == ("team", 20)
-    eventually(lambda: person.get("/workspaces/quota")["limit"] == 20, "the provisioner knows the new limit")
-    assert "20" in person.see("/dashboard")
+        payment = person.pay("team")
+        assert payment["amount"] == {"minor": 297_000, "currency": "TRY"}
+        subscription = person.wait_for_subscription("active")
+        assert (subscription["plan"], subscription["entitlements"]["workspaces"]) == ("team", 20)
+        eventually(lambda: person.get("/workspaces/quota")["limit"] == 20, "the provisioner knows the new limit")
+        assert "20" in person.see("/dashboard")
 
-    invoice = eventually(lambda: person.get("/invoices")["items"], "an invoice exists")[0]
-    assert invoice["total"] == {"minor": 297_000, "currency": "TRY"}
-    document = person.http.get(f"/billing/invoices/{invoice['id']}.pdf")
-    text = "".join(page.extract_text() for page in pypdf.PdfReader(io.BytesIO(document.content)).pages)
-    assert invoice["number"] in text
-    assert "Ördek & Oğulları Yazılım" in text
+        invoice = eventually(lambda: person.get("/invoices")["items"], "an invoice exists")[0]
+        assert invoice["total"] == {"minor": 297_000, "currency": "TRY"}
+        document = person.http.get(f"/billing/invoices/{invoice['id']}.pdf")
+        text = "".join(page.extract_text() for page in pypdf.PdfReader(io.BytesIO(document.content)).pages)
+        assert invoice["number"] in text
+        assert "Ördek & Oğulları Yazılım" in text
 
-    subject = "Ödemeniz alındı: ₺2.970,00" if language == "tr" else "Payment received: ₺2,970.00"
-    mail = platform.mail(person.email, subject)
-    assert [attachment["filename"] for attachment in mail["attachments"]] == [f"{invoice['number']}.pdf"]
+        subject = "Ödemeniz alındı: ₺2.970,00" if language == "tr" else "Payment received: ₺2,970.00"
+        mail = platform.mail(person.email, subject)
+        assert [attachment["filename"] for attachment in mail["attachments"]] == [f"{invoice['number']}.pdf"]
