@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from services.notifier.handlers import HANDLERS
+from services.notifier.retention import Forgetter
 from services.notifier.routes import router
 from services.notifier.sending import Sender
 from services.notifier.settings import Settings
@@ -34,6 +35,9 @@ def build(settings: Settings, upstreams: Mapping[str, Upstream] | None = None) -
         app=app,
         database=database,
         handlers=HANDLERS,
-        loops={"sender": Sender(database, settings.clock, settings, billing).run},
+        loops={
+            "sender": Sender(database, settings.clock, settings, billing).run,
+            "forgetter": Forgetter(database, settings.clock).run,
+        },
         close=close,
     )

@@ -12,4 +12,4 @@ class NoSuchMail(NotFound):
 
 class CannotResend(Conflict):
     code = "cannot-resend"
-    title = "This mail cannot be sent again: its contents were removed once it was sent"
+    title = "Only a mail that failed in the last seven days can be sent again"

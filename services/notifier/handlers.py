@@ -61,67 +61,63 @@ def know_person(session: Session, event: UserRegistered | UserUpdated, context: 
         language=event.language,
     )
     if isinstance(event, UserRegistered):
-        recipients.set_role(session, event.user_id, event.company_id, event.role)
+        recipients.set_role(session, event.user_id, event.company_id, event.role, context.envelope.sequence)
 
 
 def know_role(session: Session, event: MemberJoined | MemberRoleChanged, context: Context) -> None:
     """Keeps who is an admin: they are told about money."""
-    recipients.set_role(session, event.user_id, event.company_id, event.role)
+    recipients.set_role(session, event.user_id, event.company_id, event.role, context.envelope.sequence)
 
 
 def forget_member(session: Session, event: MemberRemoved, context: Context) -> None:
     """Who has left is told nothing more."""
-    recipients.remove(session, event.user_id)
+    recipients.remove(session, event.user_id, context.envelope.sequence)
 
 
 def know_trial(session: Session, event: TrialStarted, context: Context) -> None:
     """Remembers the trial, so that a late reminder of a paid one is not sent."""
-    recipients.set_trial(session, event.company_id, event.ends_at)
+    recipients.set_trial(session, event.company_id, event.ends_at, context.envelope.sequence)
 
 
 def forget_trial(session: Session, event: SubscriptionActivated, context: Context) -> None:
     """It was paid for: no reminders any more."""
-    recipients.set_trial(session, event.company_id, None)
+    recipients.set_trial(session, event.company_id, None, context.envelope.sequence)
 
 
 def mail_verification(session: Session, event: VerificationRequested, context: Context) -> None:
     """Welcome with the link to confirm, or the link alone when it was asked for again."""
     kind = "welcome" if event.welcome else "verification"
     facts = {"link": event.link, "expires_at": event.expires_at.isoformat()}
-    _to_person(session, event, kind, facts, context)
+    _to_one(session, event, event.company_id, kind, facts, context)
 
 
 def mail_reset(session: Session, event: PasswordResetRequested, context: Context) -> None:
     """The link to set a new password."""
     facts = {"link": event.link, "expires_at": event.expires_at.isoformat()}
-    _to_person(session, event, "password_reset", facts, context)
+    _to_one(session, event, event.company_id, "password_reset", facts, context)
 
 
 def mail_alert(session: Session, event: SecurityAlert, context: Context) -> None:
     """Something happened to the account."""
     facts = {"ip": event.ip, "happened_at": event.happened_at.isoformat()}
-    _to_person(session, event, event.kind, facts, context)
+    _to_one(session, event, event.company_id, event.kind, facts, context)
 
 
 def mail_invitation(session: Session, event: MemberInvited, context: Context) -> None:
     """The link to join a company."""
-    reader = Reader(event.email, "", event.language, recipients.timezone(session, event.company_id))
-    facts = {
-        "link": event.link,
-        "company": event.company_name,
-        "invited_by": event.invited_by,
-        "expires_at": event.expires_at.isoformat(),
-    }
-    mailing.queue(session, context.envelope.id, "invitation", reader, facts, context.now)
+    facts = {"link": event.link, "invited_by": event.invited_by, "expires_at": event.expires_at.isoformat()}
+    _, timezone = recipients.company(session, event.company_id)
+    reader = Reader(event.email, "", event.language, timezone)
+    _queue(session, reader, event.company_name, "invitation", facts, context)
 
 
 def mail_workspace_ready(session: Session, event: WorkspaceReady, context: Context) -> None:
-    """The first time a workspace can be opened."""
+    """The first time a workspace can be opened; not to an owner who has left since."""
     owner = recipients.known(session, event.owner_id)
-    if owner.active:
+    if owner.active and owner.company_id == event.company_id:
         link = f"{context.settings.public_url}/workspaces/{event.workspace_id}"
         facts = {"workspace": event.name, "link": link, "seconds": event.took_ms / 1000}
-        _queue(session, owner, "workspace_ready", facts, context)
+        _to_one(session, owner, event.company_id, "workspace_ready", facts, context)
 
 
 def mail_invoice(session: Session, event: InvoiceIssued, context: Context) -> None:
@@ -133,7 +129,7 @@ def mail_invoice(session: Session, event: InvoiceIssued, context: Context) -> No
         "tax": event.tax.model_dump(mode="json"),
         "total": event.total.model_dump(mode="json"),
         "period_end": event.period_end.isoformat(),
-        "link": f"{context.settings.public_url}/billing/",
+        "link": _billing_page(context),
         "attachment": {"path": event.document_path, "name": f"{event.number}.pdf"},
     }
     _to_admins(session, event.company_id, "payment_succeeded", facts, context)
@@ -145,27 +141,25 @@ def mail_payment_failed(session: Session, event: PaymentFailed, context: Context
         "plan": event.plan,
         "amount": event.amount.model_dump(mode="json"),
         "reason": event.reason,
-        "link": f"{context.settings.public_url}/billing/",
+        "link": _billing_page(context),
     }
     _to_admins(session, event.company_id, "payment_failed", facts, context)
 
 
 def mail_trial_expiring(session: Session, event: TrialExpiring, context: Context) -> None:
-    """A reminder, unless the trial was paid for or is over."""
+    """A reminder, unless the trial was paid for or is over. Raises NotYetKnown."""
     company = session.get(Company, event.company_id)
-    if company is None or company.trial_ends_at != event.ends_at or event.ends_at <= context.now:
+    if company is None:
+        raise recipients.NotYetKnown(f"nobody has told us of {event.company_id} yet")
+    if company.trial_ends_at != event.ends_at or event.ends_at <= context.now:
         return
-    facts = {
-        "days_left": event.days_left,
-        "ends_at": event.ends_at.isoformat(),
-        "link": f"{context.settings.public_url}/billing/",
-    }
+    facts = {"days_left": event.days_left, "ends_at": event.ends_at.isoformat(), "link": _billing_page(context)}
     _to_admins(session, event.company_id, "trial_expiring", facts, context)
 
 
 def mail_trial_expired(session: Session, event: SubscriptionExpired, context: Context) -> None:
     """The trial is over, the data is kept, and how to come back."""
-    facts = {"data_kept_until": event.data_kept_until.isoformat(), "link": f"{context.settings.public_url}/billing/"}
+    facts = {"data_kept_until": event.data_kept_until.isoformat(), "link": _billing_page(context)}
     _to_admins(session, event.company_id, "trial_expired", facts, context)
 
 
@@ -179,35 +173,40 @@ def mail_health(session: Session, event: HealthFailed, context: Context) -> None
     _to_staff(session, "health_alert", {"check": event.check, "detail": event.detail}, context)
 
 
-def _to_person(
+def _to_one(
     session: Session,
-    event: VerificationRequested | PasswordResetRequested | SecurityAlert,
+    person: Recipient | VerificationRequested | PasswordResetRequested | SecurityAlert,
+    company_id: UUID,
     kind: str,
     facts: dict[str, Any],
     context: Context,
 ) -> None:
-    """To the address the event names: it may be newer than our projection."""
-    zone = recipients.timezone(session, event.company_id)
-    reader = Reader(event.email, event.name, event.language, zone)
-    facts = {**facts, "site": context.settings.public_url}
-    mailing.queue(session, context.envelope.id, kind, reader, facts, context.now)
+    """To somebody we know, or whom the event itself names: its address may be newer than our projection."""
+    company, timezone = recipients.company(session, company_id)
+    reader = Reader(person.email, person.name, person.language, timezone)
+    _queue(session, reader, company, kind, facts, context)
 
 
 def _to_admins(session: Session, company_id: UUID, kind: str, facts: dict[str, Any], context: Context) -> None:
+    """Raises NotYetKnown where no admin is known: the bus brings the event again."""
     for admin in recipients.admins(session, company_id):
-        _queue(session, admin, kind, facts, context)
+        _to_one(session, admin, company_id, kind, facts, context)
 
 
 def _to_staff(session: Session, kind: str, facts: dict[str, Any], context: Context) -> None:
     if context.settings.staff_email:
         reader = Reader(context.settings.staff_email, "", "en", DEFAULT_TIMEZONE)
-        facts = {**facts, "link": f"{context.settings.public_url}/admin/"}
-        mailing.queue(session, context.envelope.id, kind, reader, facts, context.now)
+        facts = {**facts, "link": f"{context.settings.public_url}/admin"}
+        _queue(session, reader, "", kind, facts, context)
 
 
-def _queue(session: Session, person: Recipient, kind: str, facts: dict[str, Any], context: Context) -> None:
-    reader = Reader(person.email, person.name, person.language, recipients.timezone(session, person.company_id))
+def _queue(session: Session, reader: Reader, company: str, kind: str, facts: dict[str, Any], context: Context) -> None:
+    facts = {"site": context.settings.public_url, "company": company, **facts}
     mailing.queue(session, context.envelope.id, kind, reader, facts, context.now)
+
+
+def _billing_page(context: Context) -> str:
+    return f"{context.settings.public_url}/billing/"
 
 
 HANDLERS: Handlers = {

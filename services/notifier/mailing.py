@@ -21,6 +21,7 @@ from shared.messaging import outbox
 BACK_OFF = tuple(timedelta(minutes=m) for m in (0.5, 2, 5, 15, 30, 60, 120, 240, 480))
 """Waits after a failure that may pass; about fifteen hours in all, then the mail is parked."""
 LEASE = timedelta(minutes=2)
+"""Longer than a try may take."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ def queue(session: Session, event_id: UUID, kind: str, reader: Reader, facts: di
         event_id=event_id,
         kind=kind,
         recipient=reader.email,
-        recipient_name=reader.name,
+        recipient_name=reader.name[:200],
         language=reader.language,
         timezone=reader.timezone,
         facts=facts,
@@ -93,15 +94,17 @@ def resend(session: Session, mail_id: UUID, now: datetime) -> Mail:
     mail = session.get(Mail, mail_id, with_for_update=True)
     if mail is None:
         raise NoSuchMail
-    if mail.status != Status.FAILED:
+    if mail.status != Status.FAILED or not mail.facts:
         raise CannotResend
     mail.status, mail.attempts, mail.due_at = Status.WAITING, 0, now
     return mail
 
 
-def log(session: Session, *, before: UUID | None, limit: int) -> list[Mail]:
-    """The delivery log, newest first."""
+def log(session: Session, *, status: Status | None, before: UUID | None, limit: int) -> list[Mail]:
+    """The delivery log, newest first; of one status where one is given."""
     statement = select(Mail)
+    if status is not None:
+        statement = statement.where(Mail.status == status)
     if before is not None:
         statement = statement.where(Mail.id < before)
     return list(session.scalars(statement.order_by(Mail.id.desc()).limit(limit)))

@@ -33,6 +33,7 @@ class Company(Base):
     details_sequence: Mapped[int] = mapped_column(BigInteger, default=0)
     trial_ends_at: Mapped[datetime | None]
     """None when there is no trial, or it was paid for."""
+    trial_sequence: Mapped[int] = mapped_column(BigInteger, server_default="0")
 
 
 class Recipient(Base):
@@ -49,6 +50,8 @@ class Recipient(Base):
     role: Mapped[str] = mapped_column(String(20))
     active: Mapped[bool] = mapped_column(default=True)
     sequence: Mapped[int] = mapped_column(BigInteger, default=0)
+    """Of what is said of the person; `role_sequence` of what is said of their place in the company."""
+    role_sequence: Mapped[int] = mapped_column(BigInteger, server_default="0")
 
 
 class Status(StrEnum):
@@ -60,13 +63,14 @@ class Status(StrEnum):
 
 
 class Mail(Base):
-    """A mail and what became of it. `facts` are emptied once it is sent: they may hold a secret link."""
+    """A mail and what became of it. Its facts may hold a secret link: emptied once it is sent, or after a week."""
 
     __tablename__ = "mails"
     __table_args__ = (
         UniqueConstraint("event_id", "recipient"),
         CheckConstraint("status in ('waiting', 'sent', 'failed')", name="status"),
         Index("ix_mails_due_at", "due_at", postgresql_where=text("status = 'waiting'")),
+        Index("ix_mails_created_at", "created_at"),
     )
 
     id: Mapped[UUID] = mapped_column(primary_key=True)

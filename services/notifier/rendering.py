@@ -1,34 +1,50 @@
-"""A mail's text and HTML from one source in `mails/<kind>.<language>.txt`.
+"""A mail's subject, text and HTML from one source in `mails/<kind>.<language>.txt`.
 
-A source has `name: value` lines (subject, preheader, tone, heading), a blank line, then paragraphs; a paragraph
-`[[ words | link ]]` is the button. Each part is rendered twice: escaped for HTML, as it is for text, so that a
-company called `<b>` stays words and never becomes markup.
+A source has `name: value` lines (subject, preheader, tone, heading), a blank line, then blocks apart by blank lines:
+
+    A paragraph; it is left out where nothing of it remains.
+
+    = Label | value             a line of a small table
+    = Another label | value
+
+    [[ words | link ]]          the button
+
+A source is split into its parts before facts are filled in, so that no fact can become a header, a block or a
+button. Facts are filled in as plain text; the HTML page escapes that text, so that a company called `<b>` stays words.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from email.message import EmailMessage
-from email.policy import SMTP
-from email.utils import format_datetime, formataddr, parseaddr
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from babel.dates import format_timedelta, get_timezone_gmt
+from babel.units import format_unit
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
+from services.notifier import chosen_words
 from shared import i18n
+from shared.i18n import LANGUAGES
 from shared.money import Money
 
 HERE = Path(__file__).parent
 BUTTON = re.compile(r"^\[\[ (?P<words>.+?) \| (?P<link>.+?) \]\]$")
-CONTROL = re.compile(r"[\x00-\x1f\x7f]+")
+ROW = re.compile(r"^= (?P<label>.+?) \| (?P<value>.+)$")
+TONES = ("good", "warning", "bad", "neutral")
 FOOT = {
-    "tr": "Bu iletiyi {site} üzerindeki hesabınız nedeniyle aldınız.",
-    "en": "You received this because of your account at {site}.",
+    "tr": "{% if company %}Bu ileti, YouAreCoder’daki {{ company }} hesabıyla ilgili olarak gönderildi."
+    "{% else %}Bu iletiyi YouAreCoder otomatik olarak gönderdi.{% endif %}",
+    "en": "{% if company %}YouAreCoder sent this about the {{ company }} account."
+    "{% else %}YouAreCoder sent this automatically.{% endif %}",
 }
+LONGEST_SUBJECT = 200
 
 
 @dataclass(frozen=True)
@@ -39,7 +55,7 @@ class Source:
     preheader: str
     tone: str
     heading: str
-    paragraphs: tuple[str, ...]
+    blocks: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -56,81 +72,105 @@ def source(kind: str, language: str) -> Source:
     """The source of a mail. Raises FileNotFoundError: a kind without both languages is a mistake a test finds."""
     head, _, body = (HERE / "mails" / f"{kind}.{language}.txt").read_text("utf-8").partition("\n\n")
     fields = dict(line.split(": ", 1) for line in head.splitlines())
-    paragraphs = tuple(part.strip() for part in body.split("\n\n") if part.strip())
-    return Source(paragraphs=paragraphs, **fields)
-
-
-def render(kind: str, language: str, timezone: str, name: str, facts: dict[str, Any]) -> Rendered:
-    """Fills a mail's source with facts, in words of the reader's language."""
-    written = source(kind, language)
-    values = {"name": name, **facts}
-    plain, escaped = (_environment(escape, language, timezone) for escape in (False, True))
-
-    def text_of(part: str) -> str:
-        return plain.from_string(part).render(values)
-
-    subject = CONTROL.sub(" ", text_of(written.subject)).strip()[:200]
-    html = escaped.get_template("mail.html").render(
-        values,
-        subject=subject,
-        language=language,
-        tone=written.tone,
-        preheader=text_of(written.preheader),
-        heading=text_of(written.heading),
-        blocks=[_block(part, text_of) for part in written.paragraphs],
-        foot=FOOT[language].format(site="YouAreCoder"),
-    )
-    lines = [_text_block(part, text_of) for part in written.paragraphs]
-    text = "\n\n".join([text_of(written.heading), *lines, "--\n" + FOOT[language].format(site="YouAreCoder")]) + "\n"
-    return Rendered(subject, text, html)
-
-
-def message(
-    mail: Any, rendered: Rendered, sender: str, now: datetime, attachment: tuple[str, bytes] | None
-) -> EmailMessage:
-    """The message as it goes over the wire (RFC 5322). Its Message-ID is the mail's own, also on another try."""
-    name, address = parseaddr(sender)
-    made = EmailMessage(policy=SMTP)
-    made["From"] = formataddr((name, address))
-    made["To"] = formataddr((CONTROL.sub(" ", mail.recipient_name), mail.recipient))
-    made["Subject"] = rendered.subject
-    made["Date"] = format_datetime(now)
-    made["Message-ID"] = f"<{mail.id}@{address.rpartition('@')[2]}>"
-    made["Auto-Submitted"] = "auto-generated"
-    made["Content-Language"] = mail.language
-    made.set_content(rendered.text)
-    made.add_alternative(rendered.html, subtype="html")
-    if attachment is not None:
-        made.add_attachment(attachment[1], maintype="application", subtype="pdf", filename=attachment[0])
-    return made
-
-
-def _block(part: str, text_of: Any) -> dict[str, str]:
-    if match := BUTTON.match(part):
-        return {"words": text_of(match["words"]), "link": text_of(match["link"])}
-    return {"paragraph": text_of(part)}
-
-
-def _text_block(part: str, text_of: Any) -> str:
-    if match := BUTTON.match(part):
-        return f"{text_of(match['words'])}:\n{text_of(match['link'])}"
-    return str(text_of(part))
-
-
-@cache
-def _environment(escape: bool, language: str, timezone: str) -> Environment:
-    environment = Environment(loader=FileSystemLoader(HERE / "templates"), autoescape=escape, undefined=StrictUndefined)
-    environment.filters.update(
-        money=lambda value: i18n.money(Money.model_validate(value), language),
-        date=lambda value: i18n.date(datetime.fromisoformat(value), language, timezone),
-        moment=lambda value: i18n.moment(datetime.fromisoformat(value), language, timezone),
-        days=lambda value: i18n.span(timedelta(days=value), language),
-        plan=lambda code: str(code).capitalize(),
-    )
-    return environment
+    return Source(blocks=tuple(part.strip() for part in body.split("\n\n") if part.strip()), **fields)
 
 
 def of(mail: Any) -> Rendered:
     """A queued mail's words."""
     facts = {name: value for name, value in mail.facts.items() if name != "attachment"}
     return render(mail.kind, mail.language, mail.timezone, mail.recipient_name, facts)
+
+
+def render(kind: str, language: str, timezone: str, name: str, facts: dict[str, Any]) -> Rendered:
+    """Fills a mail's source with facts, in words of the reader's language (Turkish where it is none of ours).
+
+    Facts hold JSON only; beside the kind's own ones `site` (the platform's address) and `company` (its name, or "").
+    Raises jinja2.UndefinedError where a fact is missing, ValueError where one cannot be what it should be.
+    """
+    language = language if language in LANGUAGES else "tr"
+    written = source(kind, language)
+    values = {key: chosen_words.harmless(key, value) for key, value in {**facts, "name": name}.items()}
+
+    def fill(part: str) -> str:
+        return " ".join(_template(part, language, timezone).render(values).split())
+
+    subject, heading, foot = (fill(part) for part in (written.subject, written.heading, FOOT[language]))
+    blocks = [block for part in written.blocks if (block := _block(part, fill))]
+    html = _page().render(
+        subject=subject,
+        language=language,
+        tone=written.tone,
+        preheader=fill(written.preheader),
+        heading=heading,
+        blocks=blocks,
+        foot=foot,
+        site=values["site"],
+        host=urlsplit(values["site"]).netloc,
+    )
+    parts = [heading, *map(_as_text, blocks), f"-- \n{foot}\n{values['site']}"]
+    return Rendered(chosen_words.in_subject(subject, LONGEST_SUBJECT), "\n\n".join(parts) + "\n", html)
+
+
+Block = dict[str, Any]
+
+
+def _block(part: str, fill: Callable[[str], str]) -> Block | None:
+    if button := BUTTON.match(part):
+        return {"words": fill(button["words"]), "link": _web_address(fill(button["link"]))}
+    rows = [ROW.match(line) for line in part.splitlines()]
+    if all(rows):
+        return {"rows": [(fill(row["label"]), fill(row["value"])) for row in rows if row]}
+    words = fill(part)
+    return {"paragraph": words} if words else None
+
+
+def _as_text(block: Block) -> str:
+    if "link" in block:
+        return f"{block['words']}:\n{block['link']}"
+    if "rows" in block:
+        return "\n".join(f"{label}: {value}" for label, value in block["rows"])
+    return str(block["paragraph"])
+
+
+def _web_address(link: str) -> str:
+    if not link.startswith(("https://", "http://")):
+        raise ValueError("a button must lead to a web address")
+    return link
+
+
+@cache
+def _page() -> Template:
+    environment = Environment(loader=FileSystemLoader(HERE / "templates"), autoescape=True, undefined=StrictUndefined)
+    return environment.get_template("mail.html")
+
+
+@lru_cache(1_000)
+def _template(part: str, language: str, timezone: str) -> Template:
+    """A part of a source. Not autoescaped: the page does that, and text and headers must not be."""
+    environment = Environment(undefined=StrictUndefined, autoescape=False)  # noqa: S701
+    environment.filters.update(
+        money=lambda value: _money(value, language),
+        date=lambda value: i18n.date(datetime.fromisoformat(value), language, timezone),
+        moment=lambda value: _moment(datetime.fromisoformat(value), language, timezone),
+        days=lambda value: _days(value, language),
+        seconds=lambda value: format_unit(value, "duration-second", format="0.#", locale=language),
+        plan=lambda code: str(code).capitalize(),
+    )
+    return environment.from_string(part)
+
+
+def _money(value: dict[str, Any], language: str) -> str:
+    # English writes lira as "TRY" by CLDR; our prices carry the sign in both languages.
+    return re.sub(r"TRY\s?", "₺", i18n.money(Money.model_validate(value), language))
+
+
+def _moment(moment: datetime, language: str, timezone: str) -> str:
+    """`22 Kasım 2026 12:30 (GMT+03:00)`: an end is exact only with its zone."""
+    local = moment.astimezone(ZoneInfo(timezone))
+    zone = get_timezone_gmt(local, "long", locale=language)
+    return f"{i18n.date(moment, language, timezone)} {local:%H:%M} ({zone})"
+
+
+def _days(count: int, language: str) -> str:
+    # Babel would make seven days a week; the threshold keeps it at days.
+    return format_timedelta(timedelta(days=count), granularity="day", threshold=10**9, locale=language)

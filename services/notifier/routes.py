@@ -7,6 +7,7 @@ from uuid import UUID
 from fastapi import APIRouter, Request
 
 from services.notifier import mailing
+from services.notifier.models import Status
 from services.notifier.schemas import MailView
 from shared.access import Staff
 from shared.db import Work
@@ -16,9 +17,11 @@ router = APIRouter(prefix="/api/v1/admin/mails", tags=["mails"])
 
 
 @router.get("")
-def list_mails(caller: Staff, session: Work, cursor: Cursor = None, limit: Limit = 50) -> Page[MailView]:
-    """The delivery log, newest first."""
-    rows = mailing.log(session, before=after(cursor), limit=limit + 1)
+def list_mails(
+    caller: Staff, session: Work, status: Status | None = None, cursor: Cursor = None, limit: Limit = 50
+) -> Page[MailView]:
+    """The delivery log, newest first; `status` shows those that wait, were sent or failed."""
+    rows = mailing.log(session, status=status, before=after(cursor), limit=limit + 1)
     return page(rows, limit, lambda mail: mail.id, MailView.of)
 
 

@@ -24,9 +24,10 @@ class Settings(ServiceSettings):
     mail_from: Annotated[str, Field(description="sender, as `Name <address>`")]
     staff_email: Annotated[str | None, Field(description="where alerts for the platform's staff go")] = None
     billing_url: Annotated[str | None, Field(pattern=r"^https?://", description="billing, for invoices")] = None
-    smtp_timeout: Annotated[timedelta, Field(gt=timedelta(), description="longest wait for the mail server")] = (
-        timedelta(seconds=20)
-    )
+    smtp_timeout: Annotated[
+        timedelta,
+        Field(gt=timedelta(), le=timedelta(seconds=50), description="longest wait for each answer of the mail server"),
+    ] = timedelta(seconds=20)
     at_once: Annotated[int, Field(ge=1, le=20, description="mails sent at the same time")] = 4
 
     @field_validator("smtp_url")

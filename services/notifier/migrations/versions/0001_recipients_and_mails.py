@@ -22,6 +22,7 @@ def upgrade() -> None:
         sa.Column("timezone", sa.String(100), nullable=False),
         sa.Column("details_sequence", sa.BigInteger, nullable=False),
         sa.Column("trial_ends_at", MOMENT),
+        sa.Column("trial_sequence", sa.BigInteger, nullable=False, server_default="0"),
     )
     op.create_table(
         "recipients",
@@ -33,6 +34,7 @@ def upgrade() -> None:
         sa.Column("role", sa.String(20), nullable=False),
         sa.Column("active", sa.Boolean, nullable=False),
         sa.Column("sequence", sa.BigInteger, nullable=False),
+        sa.Column("role_sequence", sa.BigInteger, nullable=False, server_default="0"),
     )
     op.create_index("ix_recipients_company_id", "recipients", ["company_id"])
     op.create_table(
@@ -57,3 +59,4 @@ def upgrade() -> None:
         sa.CheckConstraint("status in ('waiting', 'sent', 'failed')", name="ck_mails_status"),
     )
     op.create_index("ix_mails_due_at", "mails", ["due_at"], postgresql_where=sa.text("status = 'waiting'"))
+    op.create_index("ix_mails_created_at", "mails", ["created_at"])
