@@ -60,6 +60,7 @@ def build(settings: Settings, upstreams: Mapping[str, Upstream] | None = None) -
     app.state.limits = limits
     app.state.services = services
     app.state.templates = templates
+    app.state.proxy = proxy
     app.router.redirect_slashes = False  # its redirects repeat the Host header and guess the scheme
     app.include_router(entry.routes)
     for routes in ROUTERS:

@@ -191,7 +191,7 @@ async def _call(
     """Straight into a service in this process."""
     inner: Scope = {
         "type": "http",
-        "asgi": scope["asgi"],
+        "asgi": {"version": "3.0"},
         "http_version": scope.get("http_version", "1.1"),
         "method": scope["method"],
         "scheme": "http",

@@ -16,7 +16,7 @@ def safe_path(given: str | None, default: str = HOME) -> str:
     """
     if not given or len(given) > MAX or not given.isascii() or not given.isprintable():
         return default
-    if not given.startswith("/") or "\\" in given or " " in given:
+    if not given.startswith("/") or given.startswith("//") or "\\" in given or " " in given:
         return default
     try:
         parts = urlsplit(given)
