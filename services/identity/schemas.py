@@ -30,8 +30,12 @@ def _cleaned(code: str, clean: Callable[[str], str]) -> AfterValidator:
     return AfterValidator(check)
 
 
+_NO_COUNTRIES = frozenset(("EU", "EZ", "UN", "QO", "XA", "XB", "ZZ"))
+"""Babel's territories that are unions, placeholders or made for tests."""
+
+
 def _country(code: str) -> str:
-    if code not in Locale("en").territories or not code.isalpha():
+    if code not in Locale("en").territories or code in _NO_COUNTRIES:
         raise ValueError("This is no country's ISO 3166 code")
     return code
 

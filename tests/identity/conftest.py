@@ -18,6 +18,7 @@ from services.identity.app import build
 from services.identity.settings import Settings
 from shared.clock import ManualClock
 from shared.events import Event
+from shared.events.identity import MemberInvited, VerificationRequested
 from shared.messaging.envelope import Envelope
 from shared.messaging.tables import outbox
 from shared.migrate import migrate
@@ -90,16 +91,12 @@ class House:
 
     def founder(self, **changes: Any) -> LoggedIn:
         """A company's first admin, confirmed and logged in."""
-        from shared.events.identity import VerificationRequested
-
         assert self.sign_up(**changes).status_code == 202
         link = self.facts(VerificationRequested)[-1].link
         return self.who(self.door("/verification/confirm", token=token_of(link)))
 
     def join(self, admin: LoggedIn, email: str, role: str = "member") -> LoggedIn:
         """Somebody invited by the admin, joined and logged in."""
-        from shared.events.identity import MemberInvited
-
         asked = self.ask(admin.principal, "POST", "/api/v1/invitations", json={"email": email, "role": role})
         assert asked.status_code == 201, asked.text
         token = token_of(self.facts(MemberInvited)[-1].link)
