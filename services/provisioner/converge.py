@@ -209,6 +209,8 @@ class Converger:
         seconds = await self._loop.write(lambda session: progress.begin_anew(session, row, code, now, most, pause))
         metrics.restarts.labels(code).inc()
         log.warning("workspace is started anew" if seconds is not None else "workspace failed", cause=code)
+        if seconds is None:
+            await self._routes.publish()
 
     async def _why(self, container: Container | None) -> str:
         if container is None:

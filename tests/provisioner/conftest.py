@@ -116,9 +116,14 @@ def real(real_settings: dict[str, Any]) -> Iterator[DockerEngine]:
 
 
 @pytest.fixture(params=["remembering", pytest.param("docker", marks=pytest.mark.e2e)])
-def both(request: pytest.FixtureRequest, new_world: Callable[..., World]) -> World:
+def both(request: pytest.FixtureRequest) -> World:
     """A world over each of the two engines: the same stories must come true on both."""
+    # The engine first: fixtures end in reverse, and its replicas must have ended before it is cleaned up.
     if request.param == "remembering":
         engine = request.getfixturevalue("remembering")
-        return new_world(engine, subnet=engine.subnet)
-    return new_world(request.getfixturevalue("real"), **request.getfixturevalue("real_settings"))
+        settings: dict[str, Any] = {"subnet": engine.subnet}
+    else:
+        engine = request.getfixturevalue("real")
+        settings = request.getfixturevalue("real_settings")
+    world: World = request.getfixturevalue("new_world")(engine, **settings)
+    return world

@@ -22,7 +22,7 @@ from shared.ids import new_id
 from shared.messaging.consumer import Consumer
 from shared.messaging.envelope import Envelope
 from shared.messaging.tables import outbox
-from shared.service import Service
+from shared.service import Service, _keep_running
 from shared.tokens import Principal
 from tests.callers import a_member, headers
 
@@ -47,7 +47,7 @@ class Running:
         await self.service.start()
         self._ready.set()
         try:
-            await self.service.loops["control"](self._stop)
+            await _keep_running("control", self.service.loops["control"], self._stop)
         finally:
             await self.service.close()
             self.service.database.close()
