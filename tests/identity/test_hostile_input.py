@@ -97,6 +97,14 @@ def test_the_key_of_an_address_is_the_key_of_its_key(email: str) -> None:
     assert len(parsed) <= mail_addresses.MAX_LENGTH
 
 
+@pytest.mark.parametrize("text", ["straße@example.com", "ay\0se@example.com", "strasse@example.com@", ""])
+def test_what_is_no_address_is_nobodys(text: str) -> None:
+    with pytest.raises(ValueError, match=r"\w"):
+        mail_addresses.parse(text)
+    assert mail_addresses.key(text).startswith("no address: ")
+    assert "\0" not in mail_addresses.key(text)
+
+
 @given(anything)
 def test_a_cleaned_name_is_clean_and_fits_a_header(text: str) -> None:
     try:

@@ -53,7 +53,7 @@ def test_log_in_gives_a_session_and_log_out_ends_it(house: House) -> None:
 def test_unknown_wrong_and_locked_are_one_answer_by_one_path(house: House) -> None:
     house.founder()
     seen = []
-    for email in ("ayse@example.com", "nobody@example.com", "no address at all"):
+    for email in ("ayse@example.com", "nobody@example.com", "no address at all", "nul\0@example.com"):
         for _ in range(7):  # the last two are locked
             before = checks()
             answer = house.log_in(email, "not the password")
