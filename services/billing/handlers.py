@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from sqlalchemy.orm import Session
@@ -16,6 +16,7 @@ from shared.events.scheduler import GraceExpired, JobDue, RenewalDue, TrialExpir
 from shared.messaging import outbox
 from shared.messaging.consumer import Context, Handlers
 
+AHEAD = timedelta(minutes=1)
 JOBS = {"trials": [Status.TRIALING], "subscriptions": [Status.ACTIVE, Status.PAST_DUE]}
 
 
@@ -56,12 +57,13 @@ def job_due(session: Session, event: JobDue, context: Context) -> None:
 
 
 def _let_time_pass(session: Session, company_id: UUID, announced: datetime, context: Context) -> None:
-    """The scheduler's clock may be a little ahead of ours: what it announced for a moment has that moment's right."""
+    """The scheduler's clock may be a little ahead of ours: what it announces is believed for a moment, no further."""
     try:
         subscription = subscriptions.of_company(session, company_id, locked=True)
     except NoSubscription:
         return  # a timer of a company we never heard of has nothing to end here
-    subscriptions.pass_time(session, subscription, max(context.now, announced), context.now)
+    moment = max(context.now, min(announced, context.now + AHEAD))
+    subscriptions.pass_time(session, subscription, moment, context.now)
 
 
 HANDLERS: Handlers = {
