@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from services.identity import invitations
+from services.identity import invitations, members
 from shared.events.identity import (
     CompanyCreated,
     CompanyUpdated,
@@ -185,6 +185,18 @@ def test_two_admins_at_once_leave_one(house: House, how: str) -> None:
     assert statuses[1] in (401, 403, 409)
     roles = [house.resolve(who.secret).json().get("role") for who in (one, two)]
     assert roles.count("admin") == 1
+
+
+def test_a_change_of_members_waits_for_the_one_before(house: House) -> None:
+    one = house.founder()
+    two = house.join(one, "can@example.com", "admin")
+    with ThreadPoolExecutor(1) as pool:
+        with house.service.database.unit_of_work() as session:
+            members.remove(session, one.principal, one.user_id, house.clock.now())
+            leaving = pool.submit(house.ask, two.principal, "DELETE", f"/api/v1/members/{two.user_id}")
+            with pytest.raises(TimeoutError):
+                leaving.result(0.5)
+        assert leaving.result().json()["type"] == "/problems/last-admin"
 
 
 def test_removal_ends_sessions_at_once_and_frees_the_address(house: House) -> None:

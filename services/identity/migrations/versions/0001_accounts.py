@@ -53,12 +53,13 @@ def upgrade() -> None:
         "sessions",
         sa.Column("id", sa.Uuid, primary_key=True),
         sa.Column("user_id", sa.Uuid, sa.ForeignKey("users.id"), nullable=False),
-        sa.Column("digest", sa.LargeBinary, nullable=False, unique=True),
+        sa.Column("digest", sa.LargeBinary, nullable=False),
         sa.Column("created_at", MOMENT, nullable=False),
         sa.Column("last_seen_at", MOMENT, nullable=False),
         sa.Column("expires_at", MOMENT, nullable=False, index=True),
         sa.Column("ip", sa.String(45), nullable=False),
         sa.Column("user_agent", sa.String(200), nullable=False),
+        sa.UniqueConstraint("digest", name="uq_sessions_digest"),
     )
     op.create_index("ix_sessions_user_id_id", "sessions", ["user_id", "id"])
     op.create_table(
@@ -74,7 +75,7 @@ def upgrade() -> None:
         "invitations",
         sa.Column("id", sa.Uuid, primary_key=True),
         sa.Column("company_id", sa.Uuid, sa.ForeignKey("companies.id"), nullable=False),
-        sa.Column("digest", sa.LargeBinary, nullable=False, unique=True),
+        sa.Column("digest", sa.LargeBinary, nullable=False),
         sa.Column("email", sa.String(254), nullable=False),
         sa.Column("email_key", sa.String(254), nullable=False),
         sa.Column("role", sa.String(10), nullable=False),
@@ -84,6 +85,7 @@ def upgrade() -> None:
         sa.Column("expires_at", MOMENT, nullable=False, index=True),
         sa.Column("accepted_at", MOMENT),
         sa.CheckConstraint(ROLES, name="ck_invitations_role"),
+        sa.UniqueConstraint("digest", name="uq_invitations_digest"),
     )
     op.create_index("ix_invitations_company_id_id", "invitations", ["company_id", "id"])
     op.create_index(
