@@ -75,6 +75,15 @@ def test_the_trial_comes_once_a_company_however_often_it_is_told(house: House) -
     assert len(house.told(TrialStarted)) == 1
 
 
+def test_the_same_event_delivered_again_changes_nothing(house: House) -> None:
+    company = new_id()
+    facts = {"name": "A", "country": "TR", "language": "tr", "timezone": "UTC", "created_at": house.now}
+    event, id_ = CompanyCreated(company_id=company, **facts), new_id()
+    for _ in range(3):
+        house.hear(event, id_=id_)
+    assert house.told_types() == ["trial.started", "entitlements.changed"]
+
+
 def test_an_unpaid_trial_expires_and_data_is_kept_thirty_days(house: House) -> None:
     company = house.company()
     house.trial_timer(company)
