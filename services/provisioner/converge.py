@@ -162,7 +162,8 @@ class Converger:
         address = self._address(row)
         if not await self._until(row, "no-progress", disturbed, lambda: self._probe.editor_answers(address)):
             return
-        await self._reached(row, "editor_answers")
+        if not any(stage["name"] == "editor_answers" for stage in row.stages):
+            await self._reached(row, "editor_answers")
         await self._routes.publish()
         if not await self._until(row, "route-missing", disturbed, lambda: self._probe.route_answers(row.host)):
             return
@@ -179,6 +180,8 @@ class Converger:
 
         The patience is with one stage of one generation, however often its wait is disturbed.
         """
+        if await answers():
+            return True
         waits_for = (row.generation, code)
         if self._waiting_since.get(row.id, (None, 0.0))[0] != waits_for:
             self._waiting_since[row.id] = (waits_for, time.monotonic())

@@ -106,6 +106,7 @@ def traefik_settings(routes: Sequence[Route], domain: str, secret: str) -> dict[
             "rule": f"{host} && PathPrefix(`/.youarecoder/`)",
             "priority": 200,
             "service": "gateway@file",
+            "middlewares": ["from-outside@file"],
         }
         routers[f"probe-{route.host}"] = {
             "rule": f"{host} && Path(`{PROBE_PATH}`) && Header(`{PROBE_HEADER}`, `{secret}`)",

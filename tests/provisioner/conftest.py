@@ -78,11 +78,25 @@ def real_settings(docker_engine: docker.DockerClient) -> Iterator[dict[str, Any]
         "installation": f"t{mark}",
         "network": f"yac-t-{mark}",
         "bridge": f"yact{mark}",
-        "subnet": IPv4Network(f"10.214.{secrets.randbelow(250)}.0/24"),
+        "subnet": free_subnet(docker_engine),
         "start_seconds": 60,
     }
     yield settings
     clean_up(docker_engine, settings)
+
+
+def free_subnet(client: docker.DockerClient) -> IPv4Network:
+    """A small network that overlaps with none the engine has."""
+    taken = [
+        IPv4Network(pool["Subnet"])
+        for network in client.networks.list()
+        for pool in network.attrs["IPAM"]["Config"] or []
+        if ":" not in pool["Subnet"]
+    ]
+    while True:
+        chosen = IPv4Network(f"10.{240 + secrets.randbelow(15)}.{secrets.randbelow(250)}.0/24")
+        if not any(chosen.overlaps(other) for other in taken):
+            return chosen
 
 
 def clean_up(client: docker.DockerClient, settings: dict[str, Any]) -> None:

@@ -26,6 +26,8 @@ from services.provisioner.engine import (
 
 class _Answer(http.server.BaseHTTPRequestHandler):
     def do_GET(self) -> None:
+        assert isinstance(self.server, _Server)
+        self.server.heard.append(dict(self.headers.items()))
         self.send_response(200)
         self.send_header("Content-Length", "0")
         self.end_headers()
@@ -38,6 +40,10 @@ class _Server(http.server.ThreadingHTTPServer):
     daemon_threads = True
     allow_reuse_address = True
     request_queue_size = 50
+
+    def __init__(self, address: tuple[str, int], heard: list[dict[str, str]]) -> None:
+        super().__init__(address, _Answer)
+        self.heard = heard
 
 
 class RememberingEngine:
@@ -56,6 +62,8 @@ class RememberingEngine:
         self.limits: dict[str, Limits] = {}
         self.kept: dict[UUID, Volume] = {}
         self.calls: list[str] = []
+        self.heard: list[dict[str, str]] = []
+        """The headers of each request a container got."""
         self._addresses: dict[str, IPv4Address] = {}
         self._names: dict[str, str] = {}
         self._servers: dict[str, _Server] = {}
@@ -96,7 +104,7 @@ class RememberingEngine:
             if any(self._addresses[other] == address for other in self._servers):
                 raise AddressInUse
             if not self.silent:
-                server = _Server((str(address), 8080), _Answer)
+                server = _Server((str(address), 8080), self.heard)
                 threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
                 self._servers[container.id] = server
             self._set(container.id, Status.RUNNING)
