@@ -13,8 +13,8 @@ from uuid import UUID
 from shared import logging
 from shared.errors import NotFound
 from shared.messaging import deadletters
-from shared.migrate import is_current, migrate
-from shared.service import HttpServer, Service, Worker, ops_app, transport_for
+from shared.migrate import is_current
+from shared.service import HttpServer, Service, Worker, ops_app, prepare, transport_for
 from shared.settings import ServiceSettings, load
 
 S = TypeVar("S", bound=ServiceSettings)
@@ -28,7 +28,7 @@ def main(package: str, settings_class: type[S], build: Callable[[S], Service]) -
     logging.configure(name, settings.log_level, pretty=sys.stdout.isatty())
     service = build(settings)
     if arguments.command == "migrate":
-        migrate(service.database, package)
+        asyncio.run(prepare(service))
     elif arguments.command == "dead-letters":
         _dead_letters(service, arguments)
     else:
@@ -44,7 +44,7 @@ def _parser(package: str) -> argparse.ArgumentParser:
     commands.add_parser("serve", help="HTTP and background work in one process")
     commands.add_parser("api", help="HTTP only")
     commands.add_parser("worker", help="events and loops only")
-    commands.add_parser("migrate", help="bring the schema to the newest version")
+    commands.add_parser("migrate", help="bring the schema, and at the broker the queue, to the newest version")
     letters = commands.add_parser("dead-letters", help="deliveries that were given up")
     letters.add_argument("action", choices=["list", "replay", "drop"])
     letters.add_argument("id", nargs="?", type=UUID)

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Any
 from uuid import UUID
 
+import psycopg2
 from fastapi import Depends, Request
-from sqlalchemy import DateTime, MetaData, Uuid, create_engine, make_url, text
-from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy import DateTime, MetaData, Uuid, create_engine, event, make_url, text
+from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.exc import DisconnectionError, InterfaceError, OperationalError
 from sqlalchemy.orm import Session, sessionmaker
+from sqlalchemy.pool import ConnectionPoolEntry
 
 from shared.errors import Unavailable
 
@@ -30,6 +35,9 @@ LOST = (OperationalError, InterfaceError)
 class DatabaseUnavailable(Unavailable):
     title = "We cannot reach our database at the moment"
 
+
+IDLE = 1.0
+"""Seconds after which a pooled connection is asked whether it is alive before it is used."""
 
 COLUMN_TYPES = {datetime: DateTime(timezone=True), UUID: Uuid()}
 """For a service's `class Base(DeclarativeBase)`: `type_annotation_map = COLUMN_TYPES`, `metadata = new_metadata()`."""
@@ -52,13 +60,14 @@ class Database:
             pool_size=pool,
             max_overflow=pool,
             pool_timeout=5,
-            pool_pre_ping=True,
             connect_args={
                 "connect_timeout": 5,
                 "application_name": service,
                 "options": f"-csearch_path={service} -ctimezone=UTC -cstatement_timeout=15000 -clock_timeout=10000",
             },
         )
+        event.listen(self.engine, "checkin", _note_return)
+        event.listen(self.engine, "checkout", _check_if_idle)
         self._sessions = sessionmaker(self.engine, expire_on_commit=False)
 
     @contextmanager
@@ -81,6 +90,25 @@ class Database:
     def close(self) -> None:
         """Closes every pooled connection."""
         self.engine.dispose()
+
+
+def _note_return(_: Any, record: ConnectionPoolEntry) -> None:
+    record.info["returned"] = time.monotonic()
+
+
+def _check_if_idle(connection: DBAPIConnection, record: ConnectionPoolEntry, _: Any) -> None:
+    """A connection that lay idle may be dead (a restart, a firewall); one in use would have said so.
+
+    Asking before every use, as the pool's own option does, would cost each transaction a round trip.
+    """
+    if time.monotonic() - record.info.get("returned", time.monotonic()) < IDLE:
+        return
+    try:
+        with contextlib.closing(connection.cursor()) as cursor:
+            cursor.execute("select 1")
+        connection.rollback()
+    except psycopg2.Error as error:
+        raise DisconnectionError from error
 
 
 def _unit_of_work(request: Request) -> Iterator[Session]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 import uvicorn
@@ -21,10 +22,11 @@ from shared.db import Database
 from shared.logging import get_logger
 from shared.messaging.consumer import Consumer, Handlers
 from shared.messaging.deadletters import Retrier
+from shared.messaging.housekeeping import Housekeeper
 from shared.messaging.inprocess import InProcess
 from shared.messaging.relay import Relay
 from shared.messaging.transport import Subscription, Transport
-from shared.migrate import is_current
+from shared.migrate import is_current, migrate
 from shared.settings import ServiceSettings
 
 log = get_logger(__name__)
@@ -67,6 +69,22 @@ def transport_for(settings: ServiceSettings) -> Transport:
     return InProcess()
 
 
+async def prepare(service: Service) -> None:
+    """What must be before any service runs: the schema, and at the broker a queue that keeps what is told meanwhile."""
+    await asyncio.to_thread(migrate, service.database, service.package)
+    transport = transport_for(service.settings)
+    if service.handlers:
+        consumer = Consumer(service.database, service.handlers, service.settings.clock, service.settings)
+        await transport.start()
+        await transport.declare(consumer.subscription())
+        await transport.stop()
+
+
+def use_threads(count: int = 32) -> None:
+    """Gives the running loop enough threads for what blocks: by default it has two a core and four."""
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(count, thread_name_prefix="work"))
+
+
 class Worker:
     """The background half of services: consumers, relays, retries and loops on one transport."""
 
@@ -80,16 +98,18 @@ class Worker:
 
     async def start(self) -> None:
         """Connects, subscribes all, then starts sending: no event finds its hearers missing."""
+        use_threads()
         await self._transport.start()
         for service in self._services:
             consumer = Consumer(service.database, service.handlers, service.settings.clock, service.settings)
             if service.handlers:
-                await self._transport.subscribe(Subscription(service.name, consumer.types, consumer.deliver))
+                await self._transport.subscribe(consumer.subscription())
             for subscription in service.broadcasts:
                 await self._transport.subscribe(subscription)
             if service.start:
                 await service.start()
             self._spawn(f"{service.name} retries", Retrier(consumer).run, self._stop, self._tasks)
+            self._spawn(f"{service.name} housekeeping", Housekeeper(service.database).run, self._stop, self._tasks)
             for name, loop in service.loops.items():
                 self._spawn(f"{service.name} {name}", loop, self._stop, self._tasks)
         for service in self._services:

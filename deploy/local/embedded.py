@@ -5,8 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 
 from deploy.local.configuration import BACKEND, Addresses
-from shared.migrate import migrate
-from shared.service import HttpServer, Service, Worker, ops_app, transport_for
+from shared.service import HttpServer, Service, Worker, ops_app, prepare, transport_for
 from shared.settings import load
 from shared.upstream import Upstream
 
@@ -19,11 +18,13 @@ def package_of(service: str) -> str:
     return f"services.{service}" if service in BACKEND else service
 
 
-def migrate_all() -> None:
-    """Brings every schema to its newest version. Settings come from the environment."""
+async def prepare_all() -> None:
+    """Brings every schema to its newest version, and every queue. Settings come from the environment."""
     for name in ORDER:
         service = _build(name, {})
-        migrate(service.database, service.package)
+        await prepare(service)
+        if service.close:
+            await service.close()
         service.database.close()
 
 

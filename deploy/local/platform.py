@@ -74,7 +74,7 @@ class Platform:
             self.environment = self._settings(databases)
             os.environ.update(self.environment)
             self._report("Bringing the databases to the newest version …")
-            await asyncio.to_thread(embedded.migrate_all)
+            await embedded.prepare_all()
             sandboxes = Sandboxes(self.options.data, self.keys, self.addresses, self.given, self.public_url)
             await sandboxes.start()
             self._running.push_async_callback(sandboxes.stop)
@@ -119,9 +119,8 @@ class Platform:
 
     def _write_routes(self) -> None:
         # Imported late: the gateway reads its settings from the environment that was just made.
-        from gateway.traefik import platform_routes
-
         from gateway.settings import Settings
+        from gateway.traefik import platform_routes
         from shared.settings import load
 
         routes = platform_routes(

@@ -34,6 +34,9 @@ class InProcess:
         self._turns[id(subscription)] = asyncio.Lock()
         self._subscriptions.append(subscription)
 
+    async def declare(self, subscription: Subscription) -> None:
+        """Nothing to do: the tellers' outboxes keep what nobody hears yet."""
+
     async def publish(self, messages: Sequence[Message]) -> list[Exception | None]:
         """Delivers to all hearers at once; a message is taken when each of them has kept it."""
         if not self._open:
@@ -70,9 +73,7 @@ class InProcess:
             return error
         return None
 
-    def _outcome(
-        self, message: Message, results: list[tuple[Subscription, Exception | None]]
-    ) -> Exception | None:
+    def _outcome(self, message: Message, results: list[tuple[Subscription, Exception | None]]) -> Exception | None:
         heard = [(s, failure) for s, failure in results if message.type in s.types]
         if message.mandatory and not heard:
             return NotTaken(f"nobody hears {message.type}")

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections import deque
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -23,29 +22,20 @@ import aio_pika
 from aio_pika.abc import AbstractChannel, AbstractConnection
 from aiormq import spec
 from aiormq.abc import AbstractChannel as RawChannel
-from aiormq.abc import DeliveredMessage
 
-from shared.events import catalogue
 from shared.logging import get_logger
 from shared.messaging.envelope import CONTENT_TYPE
+from shared.messaging.rabbitmq_queue import CONNECT_TIMEOUT, EXCHANGE, Hearer, hearers
 from shared.messaging.transport import Message, NotTaken, Subscription
 
 log = get_logger(__name__)
 
-EXCHANGE = "events"
-PREFETCH = 200
 HEARTBEAT = 15
 """Seconds; a broker that vanished without a word is noticed after three."""
-CONNECT_TIMEOUT = 10.0
 CONFIRM_TIMEOUT = 20.0
 """Seconds a publish waits; below the relay's lease, so that no other relay sends the row meanwhile."""
 PAUSES = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 """Seconds between attempts to connect or to open a channel; the last is repeated."""
-REDELIVER_FIRST, REDELIVER_LAST = 1.0, 30.0
-"""Seconds before a batch that could not be kept is given back, doubled each time."""
-DELIVERY_LIMIT = 10_000
-"""Deliveries without acknowledgement before the dead queue. Reached only by a message that kills its process each
-time: a database away for a day is some thousands. RabbitMQ 3 knows no "unlimited", RabbitMQ 4 defaults to 20."""
 
 BROKEN = (Exception, asyncio.CancelledError)
 """What a broker that is away, or a channel that just closed, makes aio-pika raise: it fails what waits on a closing
@@ -63,7 +53,7 @@ class RabbitMQ:
         self._connected = asyncio.Event()
         self._stopping = asyncio.Event()
         self._keeper: asyncio.Task[None] | None = None
-        self._hearers: list[_Hearer] = []
+        self._hearers: list[Hearer] = []
 
     async def start(self) -> None:
         """Connects; waits for a broker that is not there yet, as long as it takes."""
@@ -73,10 +63,18 @@ class RabbitMQ:
 
     async def subscribe(self, subscription: Subscription) -> None:
         """Returns when the queue exists and is bound: what is published from now on will be delivered."""
-        for hearer in _hearers(subscription):
+        for hearer in hearers(subscription):
             self._hearers.append(hearer)
             hearer.task = asyncio.create_task(self._hear(hearer), name=f"hearer {hearer.queue}")
         await self._hearers[-1].listening.wait()
+
+    async def declare(self, subscription: Subscription) -> None:
+        """Makes the subscription's queue and bindings without hearing: from now on its events are kept for it."""
+        if self._connection is None:
+            raise NotTaken("not connected to the broker")
+        channel = await self._connection.channel(publisher_confirms=False)
+        await Hearer(subscription, subscription.queue).declare(await channel.get_underlay_channel())
+        await channel.close()
 
     async def publish(self, messages: Sequence[Message]) -> list[Exception | None]:
         """Publishes all at once and waits for every confirm; never raises."""
@@ -164,7 +162,7 @@ class RabbitMQ:
             with contextlib.suppress(Exception):
                 await asyncio.wait_for(connection.close(), 5)
 
-    async def _hear(self, hearer: _Hearer) -> None:
+    async def _hear(self, hearer: Hearer) -> None:
         attempt = 0
         while not hearer.stopping:
             channel: AbstractChannel | None = None
@@ -185,135 +183,6 @@ class RabbitMQ:
                     # Closing returns to the queue what was fetched ahead and not yet handled.
                     with contextlib.suppress(Exception):
                         await asyncio.wait_for(channel.close(), 5)
-
-
-class _Hearer:
-    """One queue and its life on one channel after the other."""
-
-    def __init__(self, subscription: Subscription, queue: str, *, dead: bool = False) -> None:
-        self.queue = queue
-        self.listening = asyncio.Event()
-        self.stopped = asyncio.Event()
-        self.task: asyncio.Task[None] | None = None
-        self._subscription = subscription
-        self._dead = dead
-        self._deliver = subscription.given_up if dead and subscription.given_up else subscription.deliver
-        self._changed = asyncio.Event()
-        self._pause = REDELIVER_FIRST
-
-    @property
-    def stopping(self) -> bool:
-        return self.stopped.is_set()
-
-    def stop(self) -> None:
-        """The batch under way is the last."""
-        self.stopped.set()
-        self._changed.set()
-
-    async def or_stopped(self, event: asyncio.Event) -> None:
-        """Waits for `event` or for `stop`."""
-        waits = {asyncio.create_task(event.wait()), asyncio.create_task(self.stopped.wait())}
-        try:
-            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for wait in waits:
-                wait.cancel()
-
-    async def hear(self, channel: RawChannel) -> None:
-        """Declares, consumes and delivers until the channel closes, the queue goes or `stop` is called."""
-        arrived: deque[tuple[int, bytes]] = deque()
-        over = False
-
-        async def take(message: DeliveredMessage) -> None:
-            arrived.append((message.delivery.delivery_tag or 0, message.body))  # type: ignore[union-attr]
-            self._changed.set()
-
-        def end(_: object) -> None:
-            nonlocal over
-            over = True
-            self._changed.set()
-
-        channel.closing.add_done_callback(end)
-        channel.on_consumer_cancel_callbacks.add(end)
-        queue = await self._declare(channel)
-        await channel.basic_qos(prefetch_count=PREFETCH, timeout=CONNECT_TIMEOUT)
-        consumer = await channel.basic_consume(queue, take, timeout=CONNECT_TIMEOUT)
-        if self.listening.is_set() and self._subscription.on_gap and self._subscription.broadcast:
-            await self._tell_gap(self._subscription.on_gap)
-        self.listening.set()
-        while not over and not self.stopping:
-            if not arrived:
-                self._changed.clear()
-                await self._changed.wait()
-                continue
-            batch = [arrived.popleft() for _ in range(min(len(arrived), self._subscription.batch))]
-            await self._hand_over(channel, batch)
-        if not over and consumer.consumer_tag is not None:
-            await channel.basic_cancel(consumer.consumer_tag, timeout=CONNECT_TIMEOUT)
-
-    async def _hand_over(self, channel: RawChannel, batch: list[tuple[int, bytes]]) -> None:
-        last = batch[-1][0]
-        try:
-            await self._deliver([body for _, body in batch])
-        except Exception as error:
-            log.warning("delivery failed and comes again", queue=self.queue, count=len(batch), error=repr(error))
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self.stopped.wait(), self._pause)
-            self._pause = min(self._pause * 2, REDELIVER_LAST)
-            await channel.basic_nack(last, multiple=True, requeue=True, wait=False)
-        else:
-            self._pause = REDELIVER_FIRST
-            await channel.basic_ack(last, multiple=True, wait=False)
-
-    async def _tell_gap(self, on_gap: Any) -> None:
-        try:
-            await on_gap()
-        except Exception:
-            # Nothing may be believed that was heard before the gap; the channel is opened again until this succeeds.
-            log.exception("a gap could not be filled", queue=self.queue)
-            raise TimeoutError("the gap is still open") from None
-
-    async def _declare(self, channel: RawChannel) -> str:
-        """Declares the queue, its dead queue and its bindings; returns the queue's name."""
-        await channel.exchange_declare(EXCHANGE, exchange_type="topic", durable=True, timeout=CONNECT_TIMEOUT)
-        if self._subscription.broadcast:
-            declared = await channel.queue_declare("", exclusive=True, auto_delete=True, timeout=CONNECT_TIMEOUT)
-            name = str(declared.queue)
-        elif self._dead:
-            name = await _declare_dead(channel, self.queue)
-        else:
-            name = self.queue
-            dead = await _declare_dead(channel, f"{name}.dead")
-            arguments: dict[str, Any] = {
-                "x-queue-type": "quorum",
-                "x-delivery-limit": DELIVERY_LIMIT,
-                "x-dead-letter-exchange": "",
-                "x-dead-letter-routing-key": dead,
-                # Without these two a message on its way to the dead queue can be lost with the node.
-                "x-dead-letter-strategy": "at-least-once",
-                "x-overflow": "reject-publish",
-            }
-            await channel.queue_declare(name, durable=True, arguments=arguments, timeout=CONNECT_TIMEOUT)
-            # Types that an older release heard; unbinding what is not bound does nothing.
-            for type_ in sorted(catalogue().keys() - self._subscription.types):
-                await channel.queue_unbind(name, EXCHANGE, type_, timeout=CONNECT_TIMEOUT)
-        for type_ in sorted(self._subscription.types) if not self._dead else ():
-            await channel.queue_bind(name, EXCHANGE, type_, timeout=CONNECT_TIMEOUT)
-        return name
-
-
-def _hearers(subscription: Subscription) -> list[_Hearer]:
-    """The subscription's own hearer last; before it the one of its dead queue, where somebody takes what is there."""
-    own = _Hearer(subscription, subscription.queue)
-    if subscription.broadcast or subscription.given_up is None:
-        return [own]
-    return [_Hearer(subscription, f"{subscription.queue}.dead", dead=True), own]
-
-
-async def _declare_dead(channel: RawChannel, name: str) -> str:
-    arguments: dict[str, Any] = {"x-queue-type": "quorum", "x-delivery-limit": DELIVERY_LIMIT}
-    await channel.queue_declare(name, durable=True, arguments=arguments, timeout=CONNECT_TIMEOUT)
-    return name
 
 
 async def _send(channel: RawChannel, message: Message) -> None:

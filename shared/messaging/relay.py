@@ -43,8 +43,17 @@ _CLAIM = text(
     update outbox set leased_until = now() + :lease from batch where outbox.position = batch.position
     returning outbox.position, id, type, subject, time, data, correlation_id, causation_id, traceparent
     """
-).columns(outbox.c.position, outbox.c.id, outbox.c.type, outbox.c.subject, outbox.c.time, outbox.c.data,
-          outbox.c.correlation_id, outbox.c.causation_id, outbox.c.traceparent)
+).columns(
+    outbox.c.position,
+    outbox.c.id,
+    outbox.c.type,
+    outbox.c.subject,
+    outbox.c.time,
+    outbox.c.data,
+    outbox.c.correlation_id,
+    outbox.c.causation_id,
+    outbox.c.traceparent,
+)
 _REMOVE = text("delete from outbox where position = any(:positions)")
 _LEAVE = text("update outbox set leased_until = now() + :later where position = any(:positions)")
 

@@ -58,6 +58,9 @@ class Transport(Protocol):
     async def subscribe(self, subscription: Subscription) -> None:
         """From now on `subscription.deliver` is called with batches, one call at a time."""
 
+    async def declare(self, subscription: Subscription) -> None:
+        """From now on the subscription's messages are kept for it, though nobody hears them yet."""
+
     async def publish(self, messages: Sequence[Message]) -> list[Exception | None]:
         """Sends all, then tells the outcome of each; never raises."""
 

@@ -176,7 +176,7 @@ async def test_crash_between_the_handlers_commit_and_the_acknowledgement_is_drop
     make_transport: MakeTransport, queue: str, billing: Database, notifier: Database,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
-    monkeypatch.setattr("shared.messaging.rabbitmq.REDELIVER_FIRST", 0.01)
+    monkeypatch.setattr("shared.messaging.rabbitmq_queue.REDELIVER_FIRST", 0.01)
     monkeypatch.setattr(relay, "RETRY", relay.timedelta(milliseconds=10))
     bus, consumer, calls = make_transport(), hearer(notifier), 0
 

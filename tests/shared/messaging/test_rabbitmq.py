@@ -235,8 +235,8 @@ async def test_a_message_the_broker_gives_up_is_parked_in_the_hearers_database(
     rabbitmq_server: str, queue: str, notifier: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each delivery ends like a process that dies: nothing is acknowledged, nothing is kept."""
-    monkeypatch.setattr("shared.messaging.rabbitmq.DELIVERY_LIMIT", 3)
-    monkeypatch.setattr("shared.messaging.rabbitmq.REDELIVER_FIRST", 0.001)
+    monkeypatch.setattr("shared.messaging.rabbitmq_queue.DELIVERY_LIMIT", 3)
+    monkeypatch.setattr("shared.messaging.rabbitmq_queue.REDELIVER_FIRST", 0.001)
     consumer, deliveries = hearer(notifier), 0
 
     async def dies(bodies: Sequence[bytes]) -> None:

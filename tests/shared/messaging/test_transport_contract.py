@@ -71,7 +71,7 @@ async def test_a_mandatory_message_nobody_hears_is_not_taken(make_transport: Mak
 async def test_a_delivery_that_raises_comes_again_whole(
     make_transport: MakeTransport, queue: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("shared.messaging.rabbitmq.REDELIVER_FIRST", 0.01)
+    monkeypatch.setattr("shared.messaging.rabbitmq_queue.REDELIVER_FIRST", 0.01)
     bus, got = make_transport(), Collector()
     got.failures.append(RuntimeError("the database is away"))
     async with running(bus):
