@@ -63,7 +63,7 @@ def keep(request: Request, response: Response) -> None:
     if value:
         settings: Settings = request.app.state.settings
         response.set_cookie(
-            _name(settings), value, max_age=86_400, path="/", secure=settings.secure, httponly=True, samesite="lax"
+            cookie_name(settings), value, max_age=86_400, path="/", secure=settings.secure, httponly=True, samesite="lax"
         )
 
 
@@ -101,7 +101,7 @@ def _guest(request: Request, key: bytes) -> str | None:
     if made:
         return made
     settings: Settings = request.app.state.settings
-    nonce, _, signature = request.cookies.get(_name(settings), "").partition(".")
+    nonce, _, signature = request.cookies.get(cookie_name(settings), "").partition(".")
     if nonce and signatures.matches(key, signature, "guest", nonce):
         return nonce
     return None

@@ -12,7 +12,7 @@ from urllib.parse import urlencode
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from gateway import workspace_cookie
+from gateway import csrf, workspace_cookie
 from gateway.hosts import host_name, workspace_label
 from gateway.knowledge import Knowledge
 from gateway.sessions import cookie_name
@@ -30,7 +30,8 @@ def forward_auth_app(settings: Settings, knowledge: Knowledge, clock: Clock) -> 
     passes = Passes(settings)
     own = workspace_cookie.name(settings)
     # Both spellings, whatever the scheme is today: none of them is ever the container's business.
-    ours = frozenset({own, cookie_name(settings), "__Host-workspace", "__Host-session", "__Host-guest"})
+    here = {own, cookie_name(settings), csrf.cookie_name(settings)}
+    ours = here | {"__Host-workspace", "__Host-session", "__Host-guest"}
     enter = f"{settings.public_url}/workspaces/enter"
 
     def decide(scope: Scope) -> tuple[int, Headers]:
