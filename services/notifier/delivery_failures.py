@@ -27,8 +27,6 @@ def is_permanent(error: Exception) -> bool:
         return all(refused.code in PERMANENT for refused in error.recipients)
     if isinstance(error, aiosmtplib.SMTPDataError):
         return error.code in PERMANENT
-    if isinstance(error, aiosmtplib.SMTPNotSupported):
-        return True  # an address in letters that the server cannot carry (RFC 6531)
     return not isinstance(error, (aiosmtplib.SMTPException, AttachmentUnavailable, OSError, TimeoutError))
 
 

@@ -22,7 +22,7 @@ def compose(
 ) -> EmailMessage:
     """The message. Its Message-ID is the mail's own, also on another try, so that servers can drop a second copy.
 
-    Raises ValueError where the recipient's address is none.
+    Raises ValueError where the recipient's address is none, or not in ASCII: identity keeps no others.
     """
     from_name, from_address = parseaddr(sender)
     made = EmailMessage(policy=SMTP)
@@ -32,13 +32,14 @@ def compose(
     made["Date"] = format_datetime(now)
     made["Message-ID"] = f"<{mail.id}@{from_address.rpartition('@')[2]}>"
     made["Auto-Submitted"] = "auto-generated"  # RFC 3834: no out-of-office replies, please
-    made["Content-Language"] = mail.language
     # Quoted-printable: lines stay under 998 bytes (RFC 5322, section 2.1.1), and any server passes it on as it is.
     made.set_content(rendered.text, cte="quoted-printable")
     made.add_alternative(rendered.html, subtype="html", cte="quoted-printable")
     if attachment is not None:
         name, content = attachment
         made.add_attachment(content, maintype="application", subtype="pdf", filename=chosen_words.one_line(name))
+    # Last: what is added before is taken for the first part's own.
+    made["Content-Language"] = mail.language
     return made
 
 

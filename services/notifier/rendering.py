@@ -92,7 +92,7 @@ def render(kind: str, language: str, timezone: str, name: str, facts: dict[str, 
     values = {key: chosen_words.harmless(key, value) for key, value in {**facts, "name": name}.items()}
 
     def fill(part: str) -> str:
-        return " ".join(_template(part, language, timezone).render(values).split())
+        return " ".join(template(part, language, timezone).render(values).split())
 
     subject, heading, foot = (fill(part) for part in (written.subject, written.heading, FOOT[language]))
     blocks = [block for part in written.blocks if (block := _block(part, fill))]
@@ -145,7 +145,7 @@ def _page() -> Template:
 
 
 @lru_cache(1_000)
-def _template(part: str, language: str, timezone: str) -> Template:
+def template(part: str, language: str, timezone: str) -> Template:
     """A part of a source. Not autoescaped: the page does that, and text and headers must not be."""
     environment = Environment(undefined=StrictUndefined, autoescape=False)  # noqa: S701
     environment.filters.update(
