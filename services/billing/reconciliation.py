@@ -49,16 +49,18 @@ class Reconciler:
         """Looks four times a minute until `stop` is set."""
         while not stop.is_set():
             try:
-                await self.ask_all_due()
+                await self.ask_all_due(stop)
             except (DatabaseUnavailable, *LOST):
                 log.warning("late payments cannot be read")
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(stop.wait(), self.POLL)
 
-    async def ask_all_due(self) -> int:
+    async def ask_all_due(self, stop: asyncio.Event | None = None) -> int:
         """Asks about the attempts that are due now, at most BATCH; returns how many."""
         numbers = await asyncio.to_thread(self._claim)
         for number in numbers:
+            if stop is not None and stop.is_set():
+                break  # the rest are asked about at their next time
             try:
                 said = await self._provider.look_up(number)
             except OutcomeUnknown as error:

@@ -19,6 +19,7 @@ from shared.events.billing import PaymentFailed, PaymentNeedsReview, PaymentSucc
 from shared.logging import get_logger
 from shared.messaging import outbox
 from shared.money import Currency, Money
+from shared.settings import Environment
 
 if TYPE_CHECKING:
     from services.billing.settings import Settings
@@ -63,7 +64,7 @@ def succeed(
     """
     if not may_become(attempt, AttemptState.PAID):
         return
-    if difference := contradiction(attempt, collected, settings.paytr_merchant_id):
+    if difference := contradiction(attempt, collected, settings):
         _send_to_review(session, attempt, difference, source, now)
         return
     step_attempt(attempt, AttemptState.PAID)
@@ -106,7 +107,7 @@ def fail(session: Session, attempt: Attempt, code: str, now: datetime) -> None:
     log.info("payment failed", order=attempt.merchant_oid, reason=reason, code=code)
 
 
-def contradiction(attempt: Attempt, said: Collected, merchant_id: str) -> str:
+def contradiction(attempt: Attempt, said: Collected, settings: Settings) -> str:
     """In what PayTR's word differs from our record, if in anything. Absent unsigned fields are no difference."""
     differences = [f"{name} is unclear" for name in said.unclear]
     if said.total_minor != attempt.amount_minor:
@@ -117,7 +118,9 @@ def contradiction(attempt: Attempt, said: Collected, merchant_id: str) -> str:
         differences.append(f"currency {said.currency}, expected {attempt.currency}")
     if said.test_mode is not None and said.test_mode != attempt.test_mode:
         differences.append(f"test mode {int(said.test_mode)}, expected {int(attempt.test_mode)}")
-    if said.merchant_id is not None and said.merchant_id != merchant_id:
+    if attempt.test_mode and settings.environment is Environment.PRODUCTION:
+        differences.append("a test payment in production")
+    if said.merchant_id is not None and said.merchant_id != settings.paytr_merchant_id:
         differences.append("another merchant_id")
     return "; ".join(differences)[:500]
 

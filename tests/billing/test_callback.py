@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from urllib.parse import urlencode
 
 import pytest
@@ -9,6 +10,7 @@ from fastapi.testclient import TestClient
 
 from services.billing import invoicing, settlement, subscriptions
 from services.billing.models import Invoice, Notification
+from services.billing.settings import Settings
 from shared.events.billing import (
     EntitlementsChanged,
     InvoiceIssued,
@@ -18,6 +20,7 @@ from shared.events.billing import (
     SubscriptionActivated,
 )
 from shared.ids import new_id
+from shared.service import Service
 from tests.billing.house import FORM, House, notice
 
 
@@ -234,6 +237,20 @@ def test_a_genuine_hash_cannot_be_moved_to_another_order(house: House) -> None:
     for cut in (1, 5):
         moved = fields | {"callback_id": oid[:cut], "merchant_oid": oid[cut:]}
         assert house.notify(moved).status_code == 400
+
+
+def test_a_test_payment_buys_nothing_in_production(
+    house: House, production: Callable[..., Settings], new_billing: Callable[..., Service]
+) -> None:
+    company = house.company()
+    oid = house.attempt(company, test_mode=True)
+    known = production()
+    given = {name: getattr(known, name) for name in ("environment", "public_url", "workspaces_domain", "paytr_url",
+        "paytr_test_mode", "seller_address", "seller_tax_id")}  # fmt: skip
+    live = House(new_billing(**given), house.clock)
+    assert live.notify(notice(oid, test_mode="1")).content == b"OK"
+    assert live.order(oid).state == "needs_review"
+    assert live.subscription(company).status == "trialing"
 
 
 class Crash(Exception):

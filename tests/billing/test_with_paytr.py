@@ -120,7 +120,7 @@ class Street(House):
         """One round of reconciliation, with a client of its own loop."""
 
         async def ask() -> int:
-            provider = PayTR(MERCHANT, self.paytr, self.paytr, timeout=httpx.Timeout(1))
+            provider = PayTR(MERCHANT, self.paytr, self.paytr, total=1)
             try:
                 settings: Any = self.service.settings
                 return await Reconciler(self.database, provider, self.clock, settings).ask_all_due()
@@ -312,7 +312,7 @@ def test_an_answer_that_never_comes_is_unknown_not_failed(street: Street, admin:
     street.misbehave(get_token="timeout_after_effect", hang_seconds=5)
 
     async def ask() -> None:
-        provider = PayTR(MERCHANT, street.paytr, street.paytr, timeout=httpx.Timeout(0.3))
+        provider = PayTR(MERCHANT, street.paytr, street.paytr, total=0.3)
         from services.billing.checkout import Desk, open_form
         from services.billing.errors import ProviderUnavailable
         from shared.money import Currency
@@ -427,3 +427,34 @@ def test_strange_answers_of_get_token(answer: tuple[int, bytes, str], refused: b
     app = Starlette(routes=[Route("/odeme/api/get-token", say, methods=["POST"])])
     with serving(app, listening, lifespan="off"):
         asyncio.run(ask())
+
+
+def test_an_answer_that_drips_is_given_up_in_time() -> None:
+    from collections.abc import AsyncIterator
+
+    from starlette.applications import Starlette
+    from starlette.responses import StreamingResponse
+    from starlette.routing import Route
+
+    async def drip() -> AsyncIterator[bytes]:
+        for _ in range(100):
+            yield b" "
+            await asyncio.sleep(0.1)
+
+    async def say(_: object) -> StreamingResponse:
+        return StreamingResponse(drip(), media_type="application/json")
+
+    listening, url = bound()
+
+    async def ask() -> None:
+        provider = PayTR(MERCHANT, url, url, total=0.5)
+        try:
+            with pytest.raises(OutcomeUnknown, match="TimeoutError"):
+                await provider.look_up("d1")
+        finally:
+            await provider.close()
+
+    with serving(Starlette(routes=[Route("/odeme/durum-sorgu", say, methods=["POST"])]), listening, lifespan="off"):
+        began = time.monotonic()
+        asyncio.run(ask())
+        assert time.monotonic() - began < 3

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 from collections.abc import Mapping
@@ -19,8 +20,9 @@ from shared.money import Currency
 
 log = get_logger(__name__)
 
-# Total and connect time of PayTR's own code (paytr/paytr-whmcs 9.0.3).
-TIMEOUT = httpx.Timeout(20, connect=10)
+# Total and connect time of PayTR's own code (paytr/paytr-whmcs 9.0.3), in seconds.
+TOTAL = 20.0
+CONNECT = 10.0
 MAX_ANSWER = 64 * 1024
 MAX_TOKEN = 500
 CURRENCIES = {Currency.TRY: "TL", Currency.USD: "USD"}
@@ -29,16 +31,17 @@ CURRENCIES = {Currency.TRY: "TL", Currency.USD: "USD"}
 class PayTR:
     """A store at PayTR. One client for the process; every call is a POST of a form."""
 
-    def __init__(
-        self, credentials: Credentials, url: str, browser_url: str, *, timeout: httpx.Timeout = TIMEOUT
-    ) -> None:
+    def __init__(self, credentials: Credentials, url: str, browser_url: str, *, total: float = TOTAL) -> None:
         """`url` is where we reach PayTR, `browser_url` where the buyer's browser does."""
         self.merchant_id = credentials.merchant_id
         self._credentials = credentials
         self._url = url
         self._browser_url = browser_url
+        self._total = total
         # No redirects: a redirected POST loses its body. No proxy from the environment: certificates are checked here.
-        self._client = httpx.AsyncClient(timeout=timeout, follow_redirects=False, trust_env=False)
+        self._client = httpx.AsyncClient(
+            timeout=httpx.Timeout(total, connect=min(CONNECT, total)), follow_redirects=False, trust_env=False
+        )
 
     async def open_form(self, order: Order) -> CardForm:
         """https://dev.paytr.com/iframe-api/iframe-api-1-adim. Raises Refused or OutcomeUnknown."""
@@ -78,13 +81,17 @@ class PayTR:
     async def _post(self, path: str, form: dict[str, str]) -> dict[str, Any]:
         """The answer's JSON object, whatever content type it claims to be. Raises OutcomeUnknown."""
         try:
-            async with self._client.stream("POST", self._url + path, data=form) as response:
+            # httpx bounds each wait; an answer that drips is bounded here.
+            async with (
+                asyncio.timeout(self._total),
+                self._client.stream("POST", self._url + path, data=form) as response,
+            ):
                 body = b""
                 async for part in response.aiter_bytes():
                     body += part
                     if len(body) > MAX_ANSWER:
                         raise OutcomeUnknown("an endless answer")
-        except httpx.HTTPError as error:
+        except (httpx.HTTPError, TimeoutError) as error:
             raise OutcomeUnknown(type(error).__name__) from error
         if response.status_code != 200:
             raise OutcomeUnknown(f"HTTP {response.status_code}")
