@@ -12,7 +12,7 @@ import asyncio
 import contextlib
 import threading
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from functools import partial
@@ -41,6 +41,8 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 STOPS_AT_ONCE = 8
+TURN = 5.0
+"""Seconds a start may keep its place; a start of our own image takes less than one."""
 END_PATIENCE = 15
 """Seconds the steps under way may take to end when the process stops."""
 VOLUMES_EVERY = 12
@@ -207,7 +209,7 @@ class ControlLoop:
                 row = await self.write(lambda session: session.get(Workspace, workspace_id))
                 if row is None or row.state == State.DELETED:
                     break
-                async with self._starts if row.desired == Desired.RUNNING else self._stops:
+                async with self._turn_to_start() if row.desired == Desired.RUNNING else self._stops:
                     await self._under_lease(workspace_id, disturbed)
                 if not disturbed.is_set():
                     break
@@ -219,6 +221,26 @@ class ControlLoop:
             del self._working[workspace_id]
             if disturbed.is_set() and not self._stopping:
                 self.wake(workspace_id)
+
+    @contextlib.asynccontextmanager
+    async def _turn_to_start(self) -> AsyncIterator[None]:
+        """One of the places of those that start. Who takes long only waits by then, and gives the place to others:
+        a few editors that never answer must not keep everybody else's from starting."""
+        await self._starts.acquire()
+        given_back = False
+
+        def give_back() -> None:
+            nonlocal given_back
+            if not given_back:
+                given_back = True
+                self._starts.release()
+
+        timer = asyncio.get_running_loop().call_later(TURN, give_back)
+        try:
+            yield
+        finally:
+            timer.cancel()
+            give_back()
 
     async def _under_lease(self, workspace_id: UUID, disturbed: asyncio.Event) -> None:
         lease = timedelta(seconds=self._settings.lease_seconds)

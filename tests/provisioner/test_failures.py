@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -118,6 +119,32 @@ def test_orphans_go_and_files_of_living_workspaces_stay(fast: World) -> None:
     fast.run()
     until(lambda: engine.containers() == [] and old not in engine.kept)
     assert {young, stopped} <= set(engine.kept)
+
+
+def test_editors_that_never_answer_hold_nobody_up(
+    new_world: Callable[..., World], remembering: RememberingEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("services.provisioner.reconcile.TURN", 0.2)
+    world = new_world(remembering, subnet=remembering.subnet, parallel_starts=1)
+    world.entitle()
+    world.run()
+    remembering.silent = True
+    stuck = world.create("stuck")
+    until(lambda: len(remembering.containers(stuck)) == 1)
+    until(lambda: [stage["name"] for stage in world.row(stuck).stages][-1] == "started")
+    remembering.silent = False
+    world.wait(world.create("fine"), "running", 10)
+    assert world.row(stuck).state == "starting"
+
+
+def test_without_any_engine_the_doors_are_open(new_world: Callable[..., World], tmp_path: Path) -> None:
+    world = new_world(docker_host=f"unix://{tmp_path}/nobody.sock")
+    world.entitle()
+    world.run()
+    id_ = world.create()
+    until(lambda: world.row(id_).cause == "engine-unreachable")
+    cause = world.call("GET", f"/workspaces/{id_}").json()["cause"]
+    assert (cause["code"], world.row(id_).state) == ("engine-unreachable", "requested")
 
 
 class Crash(Exception):
