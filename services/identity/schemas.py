@@ -1,70 +1,27 @@
-"""What HTTP clients send and see. Everything that comes in is bounded and cleaned here."""
+"""What HTTP clients send and see. Everything that comes in is bounded and cleaned (`fields`)."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import datetime
-from functools import cache
-from typing import Annotated, Literal
+from typing import Annotated
 from uuid import UUID
-from zoneinfo import available_timezones
 
-from babel import Locale
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
-from pydantic_core import PydanticCustomError
+from pydantic import BaseModel, ConfigDict, Field
 
-from services.identity import mail_addresses, names, passwords
+from services.identity.fields import (
+    Country,
+    Email,
+    Language,
+    Line,
+    Name,
+    Password,
+    Timezone,
+    Token,
+    TypedEmail,
+    UserAgent,
+)
 from services.identity.login_sessions import Opened
 from services.identity.models import Company, Invitation, LoginSession, Role, User
-
-
-def _cleaned(code: str, clean: Callable[[str], str]) -> AfterValidator:
-    """A validator whose fault carries a stable code of ours."""
-
-    def check(text: str) -> str:
-        try:
-            return clean(text)
-        except ValueError as error:
-            raise PydanticCustomError(code, "{reason}", {"reason": str(error)}) from None
-
-    return AfterValidator(check)
-
-
-_NO_COUNTRIES = frozenset(("EU", "EZ", "UN", "QO", "XA", "XB", "ZZ"))
-"""Babel's territories that are unions, placeholders or made for tests."""
-
-
-def _country(code: str) -> str:
-    if code not in Locale("en").territories or code in _NO_COUNTRIES:
-        raise ValueError("This is no country's ISO 3166 code")
-    return code
-
-
-@cache
-def _timezones() -> frozenset[str]:
-    return frozenset(available_timezones())
-
-
-def _timezone(name: str) -> str:
-    if name not in _timezones():
-        raise ValueError("This is no time zone of the IANA database")
-    return name
-
-
-def _line(text: str) -> str:
-    return names.printable(text).strip()
-
-
-Email = Annotated[str, Field(max_length=320), _cleaned("mail-address", mail_addresses.parse)]
-TypedEmail = Annotated[str, Field(max_length=320)]
-"""Not checked: what is no address is answered like one that nobody has."""
-Name = Annotated[str, Field(max_length=200), _cleaned("name", names.clean)]
-Password = Annotated[str, Field(min_length=1, max_length=passwords.MAX_LENGTH)]
-Token = Annotated[str, Field(min_length=1, max_length=200)]
-UserAgent = Annotated[str, Field(max_length=4096)]
-Language = Literal["tr", "en"]
-Country = Annotated[str, Field(pattern="^[A-Z]{2}$"), _cleaned("country", _country)]
-Timezone = Annotated[str, Field(max_length=64), _cleaned("time-zone", _timezone)]
 
 
 class Sent(BaseModel):
@@ -134,9 +91,9 @@ class CompanyChange(Sent):
     country: Country | None = None
     language: Language | None = None
     timezone: Timezone | None = None
-    address: Annotated[str, Field(max_length=300), _cleaned("text", _line)] | None = None
+    address: Line | None = None
     tax_id: Annotated[str, Field(pattern=r"^[0-9A-Za-z .-]{0,20}$")] | None = None
-    tax_office: Annotated[str, Field(max_length=80), _cleaned("text", _line)] | None = None
+    tax_office: Annotated[Line, Field(max_length=80)] | None = None
 
 
 class PasswordChange(Sent):
