@@ -39,7 +39,7 @@ class Assets:
     def url(self, name: str) -> str:
         """The address of `name` (such as `app.css`). Raises KeyError: a page must not name a file that is not there."""
         known = self._by_name.get(name)
-        if self._watch:
+        if self._watch and ".." not in name:
             path = self._directory / name
             if path.is_file() and (known is None or known[0] != path.stat().st_mtime_ns):
                 return self._read(name).url

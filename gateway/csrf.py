@@ -92,7 +92,8 @@ def check_source(headers: Headers, settings: Settings) -> None:
         raise ForeignSource
 
 
-def _name(settings: Settings) -> str:
+def cookie_name(settings: Settings) -> str:
+    """The guest's cookie."""
     return "__Host-guest" if settings.secure else "guest"
 
 

@@ -108,6 +108,8 @@ class Proxy:
             else:
                 await self._fetch(upstream, path, headers, scope, receive, send)
         except Problem as problem:
+            if isinstance(problem, limits.TooManyRequests):
+                scope.setdefault("state", {})["rate"] = problem.state
             await problem_response(problem)(scope, receive, send)
 
     def _check_form_token(self, headers: Headers, session: Session) -> None:
