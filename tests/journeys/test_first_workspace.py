@@ -4,6 +4,7 @@ active, 20 workspaces, invoice, its mail.
 
 from __future__ import annotations
 
+import contextlib
 import io
 
 import docker
@@ -45,7 +46,7 @@ def test_from_landing_page_to_a_paid_team(
         workspace = person.new_workspace("first")
         workspace = person.wait_for_workspace(workspace["id"], "running")
         assert [stage["name"] for stage in workspace["stages"]][-1] == "route_answers"
-        with person.enter(workspace) as editor:
+        with contextlib.closing(person.enter(workspace)) as editor:
             page = editor.get("/", follow_redirects=True)
             assert page.status_code == 200
             assert "workbench" in page.text
