@@ -23,7 +23,7 @@ from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
-from zoneinfo import ZoneInfo
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from babel.dates import format_timedelta, get_timezone_gmt
 from babel.units import format_unit
@@ -82,12 +82,13 @@ def of(mail: Any) -> Rendered:
 
 
 def render(kind: str, language: str, timezone: str, name: str, facts: dict[str, Any]) -> Rendered:
-    """Fills a mail's source with facts, in words of the reader's language (Turkish where it is none of ours).
+    """Fills a mail's source with facts, in words of the reader's language (Turkish where it is none of ours) and zone.
 
     Facts hold JSON only; beside the kind's own ones `site` (the platform's address) and `company` (its name, or "").
-    Raises jinja2.UndefinedError where a fact is missing, ValueError where one cannot be what it should be.
+    Raises jinja2.UndefinedError, TypeError or ValueError where a fact is missing or not what it should be.
     """
     language = language if language in LANGUAGES else "tr"
+    timezone = timezone if _is_zone(timezone) else i18n.DEFAULT_TIMEZONE
     written = source(kind, language)
     values = {key: chosen_words.harmless(key, value) for key, value in {**facts, "name": name}.items()}
 
@@ -136,6 +137,15 @@ def _web_address(link: str) -> str:
     if not link.startswith(("https://", "http://")):
         raise ValueError("a button must lead to a web address")
     return link
+
+
+@lru_cache(1_000)
+def _is_zone(timezone: str) -> bool:
+    try:
+        ZoneInfo(timezone)
+    except (ValueError, OSError, ZoneInfoNotFoundError):
+        return False
+    return True
 
 
 @cache

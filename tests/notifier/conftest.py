@@ -9,10 +9,10 @@ from typing import Any, Protocol
 from uuid import UUID
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, text
 
 from services.notifier.app import build
-from services.notifier.models import Mail
+from services.notifier.models import Base, Mail
 from services.notifier.sending import Sender
 from services.notifier.settings import Settings
 from shared.clock import ManualClock
@@ -20,7 +20,7 @@ from shared.events import Event
 from shared.ids import new_id
 from shared.messaging.consumer import Consumer
 from shared.messaging.envelope import Envelope
-from shared.messaging.tables import outbox
+from shared.messaging.tables import kernel, outbox
 from shared.migrate import migrate
 from shared.service import Service
 from shared.upstream import Upstream
@@ -65,14 +65,13 @@ def documents() -> Documents:
     return Documents()
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def notifier_database(databases: Databases) -> Iterator[TestDatabase]:
-    def prepare(made: TestDatabase) -> None:
-        service = build(_settings(made, 25, ManualClock(START)))
-        migrate(service.database, service.package)
-        service.database.close()
-
-    made = databases.new("notifier", prepare)
+    """Migrated once; a test empties it, which is faster than a copy."""
+    made = databases.new()
+    service = build(_settings(made, 25, ManualClock(START)))
+    migrate(service.database, service.package)
+    service.database.close()
     yield made
     databases.drop(made)
 
@@ -80,6 +79,9 @@ def notifier_database(databases: Databases) -> Iterator[TestDatabase]:
 @pytest.fixture
 def notifier(notifier_database: TestDatabase, mailbox: Mailbox, clock: ManualClock) -> Iterator[Service]:
     service = build(_settings(notifier_database, mailbox.port, clock))
+    with service.database.unit_of_work() as session:
+        for table in (*kernel.tables, *Base.metadata.tables):
+            session.execute(text(f"delete from {table}"))  # noqa: S608  (our own tables' names)
     yield service
     service.database.close()
 

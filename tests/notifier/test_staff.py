@@ -47,7 +47,7 @@ def test_the_log_is_newest_first_page_by_page(
             given = {"limit": 2, **({"cursor": cursor} if cursor else {})}
             answer = client.get(MAILS, params=given).json()
             seen += answer["items"]
-            cursor = answer["next_cursor"]
+            cursor = answer["next"]
             if not cursor:
                 break
         failed = client.get(MAILS, params={"status": "failed"}).json()["items"]

@@ -128,7 +128,7 @@ def test_every_mail_is_whole(kind: str, language: str) -> None:
 def test_a_missing_fact_is_an_error_and_no_gap(kind: str) -> None:
     for fact in used(kind, "tr") - {"name", "company"}:
         facts = {name: value for name, value in FACTS.items() if name != fact}
-        with pytest.raises(UndefinedError):
+        with pytest.raises((UndefinedError, TypeError, ValueError)):
             render(kind, "tr", "Europe/Istanbul", "x", facts)
 
 
@@ -169,6 +169,12 @@ def test_days_are_counted_by_the_rules_of_the_language(days: int, turkish: str, 
 def test_moments_are_in_the_companys_zone(zone: str, turkish: str, english: str) -> None:
     assert turkish in render("verification", "tr", zone, "x", FACTS).text
     assert english in render("verification", "en", zone, "x", FACTS).text
+
+
+@pytest.mark.parametrize("zone", ["", "Mars/Olympus", "../../etc/passwd", "/etc/localtime", "Europe", "\x00", "z" * 99])
+def test_an_unknown_zone_is_the_default_one(zone: str) -> None:
+    mail = render("verification", "tr", zone, "x", FACTS)
+    assert mail == render("verification", "tr", "Europe/Istanbul", "x", FACTS)
 
 
 def test_each_reason_of_a_failed_payment_has_its_own_advice() -> None:
