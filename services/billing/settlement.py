@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from datetime import datetime
 from typing import TYPE_CHECKING, Literal
-from uuid import UUID
 
 from prometheus_client import Counter
 from sqlalchemy import select
@@ -132,8 +131,3 @@ def _send_to_review(session: Session, attempt: Attempt, difference: str, source:
     outbox.add(session, event, now)
     settled.labels("needs_review", "").inc()
     log.error("payment needs review", order=attempt.merchant_oid, difference=difference, by=source)
-
-
-def of_company(session: Session, company_id: UUID, payment_id: UUID) -> Attempt | None:
-    """One of the company's attempts."""
-    return session.scalar(select(Attempt).where(Attempt.id == payment_id, Attempt.company_id == company_id))
