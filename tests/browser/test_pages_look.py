@@ -30,6 +30,7 @@ TOKEN = "token-of-this-visitor"
 FIELD = Markup('<input type="hidden" name="csrf_token" value="token-of-this-visitor">')
 SIZES = {"phone": (390, 844), "desk": (1280, 800)}
 LIGHTEST = 150_000
+EVERY = (("tr", "phone", "light"), ("en", "desk", "dark"), ("tr", "desk", "light"), ("en", "phone", "dark"))
 MEASURE = (Path(__file__).parent / "measure.js").read_text()
 
 
@@ -147,17 +148,28 @@ def test_every_page_can_be_read_everywhere(chromium: Browser, site: str, name: s
     if name == "payment-framed":
         pytest.skip("leaves its frame at once; the browser's story walks that way")
     wrong: list[str] = []
-    for language, size, scheme in (("tr", "phone", "light"), ("en", "desk", "dark"), ("tr", "desk", "light"), ("en", "phone", "dark")):
+    folder = os.environ.get("SHOTS")
+    for language, size, scheme in EVERY if folder else EVERY[:2]:
         faults: list[str] = []
         page = visit(chromium, site, name, language, size, scheme, faults)
         found: list[str] = page.evaluate(MEASURE)
         wrong += [f"{language} {size} {scheme}: {fault}" for fault in faults + found]
         if page.locator("html").get_attribute("lang") != language:
             wrong.append("the page does not say its language")
-        if folder := os.environ.get("SHOTS"):
+        if folder:
             page.screenshot(path=f"{folder}/{name}-{language}-{size}-{scheme}.png", full_page=True)
         page.context.close()
     assert not wrong, "\n".join(dict.fromkeys(wrong))
+
+
+@pytest.mark.e2e
+def test_the_look_finds_what_is_wrong(chromium: Browser) -> None:
+    page = chromium.new_page(viewport={"width": 390, "height": 800})
+    page.set_content('<main><p style="color:#aaa;width:900px">Pale</p><input name="x"><a href="/"></a><b id="i"></b><b id="i"></b></main>')
+    found = "\n".join(page.evaluate(MEASURE))
+    page.close()
+    for fault in ("hard to read", "sticks out", "no label: x", "no name", "id twice: i", "0 first headings"):
+        assert fault in found
 
 
 @pytest.mark.parametrize("name", CASES)
