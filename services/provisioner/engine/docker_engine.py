@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -238,8 +239,15 @@ class DockerEngine:
         """The connection, made when it is first needed: without an engine the service runs all the same."""
         with self._connecting:
             if self._connected is None:
+                self._knock()
                 self._connected = docker.APIClient(self._host, version="auto", timeout=60, max_pool_size=50)
             return self._connected
+
+    def _knock(self) -> None:
+        """Raises OSError where nobody listens at a local socket: the library leaves its own half-open then."""
+        if self._host.startswith("unix://"):
+            with socket.socket(socket.AF_UNIX) as knocking:
+                knocking.connect(self._host.removeprefix("unix://"))
 
     def close(self) -> None:
         """Closes the connections."""
