@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from email.errors import HeaderParseError, MessageDefect
+from email.headerregistry import Address
 from email.utils import parseaddr
 from typing import Annotated, ClassVar, Self
 from urllib.parse import unquote, urlsplit
 
-from pydantic import Field, SecretStr, field_validator, model_validator
+from pydantic import Field, SecretStr, ValidationInfo, field_validator, model_validator
 
 from shared.settings import Environment, ServiceSettings
 
@@ -34,15 +36,25 @@ class Settings(ServiceSettings):
     @classmethod
     def _is_smtp(cls, value: SecretStr) -> SecretStr:
         parts = urlsplit(value.get_secret_value())
-        if parts.scheme not in ("smtp", "smtps") or not parts.hostname:
-            raise ValueError("must be smtp://… or smtps://…")
+        try:
+            good = parts.scheme in ("smtp", "smtps") and bool(parts.hostname) and parts.port != 0
+        except ValueError:  # the port is no number
+            good = False
+        if not good:
+            raise ValueError("must be smtp://host:port or smtps://host:port")
         return value
 
-    @field_validator("mail_from")
+    @field_validator("mail_from", "staff_email")
     @classmethod
-    def _is_an_address(cls, value: str) -> str:
-        if "@" not in parseaddr(value)[1]:
-            raise ValueError("must be an address, such as `YouAreCoder <no-reply@example.com>`")
+    def _is_an_address(cls, value: str | None, info: ValidationInfo) -> str | None:
+        if value or info.field_name == "mail_from":
+            try:
+                # As the message will be made: every mail would be parked for a sender that is none.
+                name, address = parseaddr(value or "")
+                if not Address(name, addr_spec=address).domain or not str(value).isprintable():
+                    raise ValueError
+            except (HeaderParseError, MessageDefect, ValueError, IndexError):
+                raise ValueError("must be an address, such as `YouAreCoder <no-reply@example.com>`") from None
         return value
 
     @model_validator(mode="after")

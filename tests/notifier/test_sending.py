@@ -20,7 +20,8 @@ from services.notifier.sending import Sender
 from shared.clock import ManualClock
 from shared.db import DatabaseUnavailable
 from shared.ids import new_id
-from shared.service import Service
+from shared.messaging.inprocess import InProcess
+from shared.service import Service, Worker
 from tests.notifier.conftest import Hear
 from tests.notifier.stand_ins import PDF, Documents, Mailbox
 from tests.notifier.stories import FOR_STAFF, KINDS, LINK, STAFF, Story
@@ -340,3 +341,22 @@ def test_a_slow_server_is_given_up_before_the_lease_ends(
     hear(story.event("welcome"))
     send()
     assert (rows()[0].status, rows()[0].reason) == (Status.WAITING, "TimeoutError")
+
+
+def test_the_running_service_sends_what_it_hears(
+    hear: Hear, notifier: Service, mailbox: Mailbox, rows: Rows, told: Told
+) -> None:
+    story = Story()
+
+    async def run() -> None:
+        worker = Worker([notifier], InProcess())
+        await worker.start()
+        await asyncio.to_thread(hear, *story.beginning(), story.event("welcome"))
+        while not await asyncio.to_thread(lambda: mailbox.mails):  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
+        await worker.stop()
+
+    asyncio.run(asyncio.wait_for(run(), 20))
+    assert mailbox.the_one()["to"] == [story.email]
+    assert rows()[0].status == Status.SENT, "what is under way is finished before the process ends"
+    assert told() == [], "the relay has told it"
