@@ -15,6 +15,7 @@ from fastapi import Depends, Request
 from sqlalchemy import DateTime, MetaData, Uuid, create_engine, event, make_url, text
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import DisconnectionError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as NoFreeConnection
 from sqlalchemy.orm import Session, sessionmaker
 from sqlalchemy.pool import ConnectionPoolEntry
 
@@ -28,8 +29,9 @@ NAMES = {
     "pk": "pk_%(table_name)s",
 }
 
-LOST = (OperationalError, InterfaceError)
-"""What SQLAlchemy raises when the database cannot be reached: nothing is known to be wrong with the statement."""
+LOST = (OperationalError, InterfaceError, NoFreeConnection)
+"""What SQLAlchemy raises when the database, or a free connection to it, cannot be had: nothing is known to be wrong
+with the statement."""
 
 
 class DatabaseUnavailable(Unavailable):

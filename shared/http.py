@@ -100,6 +100,8 @@ def _path(location: tuple[int | str, ...]) -> str:
 
 async def _answer_http(_: Request, error: Exception) -> Response:
     error = cast("HTTPException", error)
+    if isinstance(error, _BodyTooLarge):
+        return problem_response(TooLarge(error.detail))
     problem = NotFound() if error.status_code == 404 else BadRequest(str(error.detail))
     problem.status = error.status_code  # type: ignore[misc]  # this one answer's, not the class's
     response = problem_response(problem)
@@ -134,8 +136,8 @@ class Edge:
         with structlog.contextvars.bound_contextvars(correlation_id=id_):
             try:
                 await self._app(scope, _bounded(receive, headers, self._max_body), tell)
-            except _BodyTooLarge:
-                await problem_response(TooLarge(f"At most {self._max_body} bytes are read"))(scope, receive, tell)
+            except _BodyTooLarge as error:
+                await problem_response(TooLarge(error.detail))(scope, receive, tell)
             except Exception:
                 log.exception("unhandled error", path=scope["path"][:200])
                 if "status" in state:
@@ -147,8 +149,11 @@ class Edge:
         metrics.http_seconds.labels(self._service, scope["method"], route, status).observe(seconds)
 
 
-class _BodyTooLarge(Exception):
-    pass
+class _BodyTooLarge(HTTPException):
+    """An HTTPException because FastAPI, while it reads a body, turns every other one into a 400."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(413, f"At most {limit} bytes are read")
 
 
 def _bounded(receive: Receive, headers: dict[bytes, bytes], limit: int) -> Callable[[], Awaitable[Message]]:
@@ -161,7 +166,7 @@ def _bounded(receive: Receive, headers: dict[bytes, bytes], limit: int) -> Calla
         if message["type"] == "http.request":
             seen += len(message.get("body", b""))
             if seen > limit:
-                raise _BodyTooLarge
+                raise _BodyTooLarge(limit)
         return message
 
     declared = headers.get(b"content-length", b"0")
@@ -169,7 +174,7 @@ def _bounded(receive: Receive, headers: dict[bytes, bytes], limit: int) -> Calla
         seen = limit + 1
 
         async def refuse() -> Message:
-            raise _BodyTooLarge
+            raise _BodyTooLarge(limit)
 
         return refuse
     return read

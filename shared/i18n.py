@@ -16,12 +16,13 @@ from zoneinfo import ZoneInfo
 from babel.dates import format_date, format_datetime, format_timedelta
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
-from babel.numbers import format_currency
+from babel.numbers import format_decimal
 
-from shared.money import Money
+from shared.money import Currency, Money
 
 LANGUAGES = ("tr", "en")
 DEFAULT_TIMEZONE = "Europe/Istanbul"
+SIGNS = {Currency.TRY: "₺", Currency.USD: "$"}
 
 
 @cache
@@ -38,8 +39,9 @@ def translations(directory: Path, language: str) -> gettext.NullTranslations:
 
 
 def money(amount: Money, language: str) -> str:
-    """`₺2.970,00` in Turkish, `₺2,970.00` in English."""
-    return format_currency(amount.decimal, amount.currency.value, locale=language, currency_digits=False)
+    """`₺2.970,00` in Turkish, `₺2,970.00` in English: our own sign, since Babel writes `TRY` outside Turkey."""
+    sign = "-" if amount.minor < 0 else ""
+    return sign + SIGNS[amount.currency] + format_decimal(abs(amount.decimal), "#,##0.00", locale=language)
 
 
 def date(moment: datetime, language: str, timezone: str = DEFAULT_TIMEZONE) -> str:
@@ -60,6 +62,11 @@ def ago(moment: datetime, now: datetime, language: str) -> str:
 def span(length: timedelta, language: str) -> str:
     """`3 gün` / `3 days`."""
     return format_timedelta(length, threshold=1, locale=language)
+
+
+def days(count: int, language: str) -> str:
+    """`7 gün` / `7 days`; the threshold keeps a week seven days."""
+    return format_timedelta(timedelta(days=count), granularity="day", threshold=10**9, locale=language)
 
 
 def negotiate(accept_language: str | None) -> str:
