@@ -86,7 +86,11 @@ async def session_of(request: Request) -> Session | None:
     if len(secret) not in SECRET_LENGTH or not secret.isascii():
         return None
     services: Services = request.app.state.services
-    session = await services.session(secret, client.address(request.scope, request.app.state.settings.proxies))
+    ip = client.address(request.scope, request.app.state.settings.proxies)
+    if services.sessions.cached(secret) is None:
+        state: limits.Limits = request.app.state.limits
+        state.take(limits.UNKNOWN_SESSION, client.network(ip))
+    session = await services.session(secret, ip)
     if session is not None:
         bind(user_id=str(session.user_id), company_id=str(session.company_id) if session.company_id else None)
     return session

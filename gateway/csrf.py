@@ -63,7 +63,13 @@ def keep(request: Request, response: Response) -> None:
     if value:
         settings: Settings = request.app.state.settings
         response.set_cookie(
-            cookie_name(settings), value, max_age=86_400, path="/", secure=settings.secure, httponly=True, samesite="lax"
+            cookie_name(settings),
+            value,
+            max_age=86_400,
+            path="/",
+            secure=settings.secure,
+            httponly=True,
+            samesite="lax",
         )
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from sqlalchemy import select
+from sqlalchemy import or_, select
 
 from gateway.models import RemovedMember, RevokedSession, Workspace
 from gateway.sessions import Session, Sessions
@@ -57,6 +57,7 @@ class Knowledge:
         self._deleted: set[UUID] = set()
         self._revoked: dict[UUID, datetime] = {}
         self._removed: dict[UUID, datetime] = {}
+        self._filled = False
         self._looking: asyncio.Task[None] | None = None
 
     def place(self, host: str) -> Place | None:
@@ -102,7 +103,8 @@ class Knowledge:
     async def look(self) -> None:
         """Reads the tables again and forgets what no living cookie needs."""
         since = self._clock.now() - KEPT
-        workspaces, revoked, removed = await asyncio.to_thread(self._read, since)
+        workspaces, revoked, removed = await asyncio.to_thread(self._read, since, self._filled)
+        self._filled = True
         for host, place, deleted in workspaces:
             self.workspace_known(host, place)
             if deleted:
@@ -136,14 +138,15 @@ class Knowledge:
                 self._deleted.add(event.workspace_id)
 
     def _read(
-        self, since: datetime
+        self, since: datetime, only_recent: bool
     ) -> tuple[list[tuple[str, Place, bool]], dict[UUID, datetime], dict[UUID, datetime]]:
         with self._database.unit_of_work() as session:
-            rows = session.execute(
-                select(
-                    Workspace.host, Workspace.id, Workspace.company_id, Workspace.owner_id, Workspace.deleted_at
-                )
-            ).all()
+            wanted = select(
+                Workspace.host, Workspace.id, Workspace.company_id, Workspace.owner_id, Workspace.deleted_at
+            )
+            if only_recent:
+                wanted = wanted.where(or_(Workspace.id >= _first_id(since), Workspace.deleted_at >= since))
+            rows = session.execute(wanted).all()
             workspaces = [
                 (row.host, Place(row.id, row.company_id, row.owner_id), row.deleted_at is not None) for row in rows
             ]
@@ -162,3 +165,8 @@ class Knowledge:
                 await self.look()
             except (DatabaseUnavailable, *LOST) as error:
                 log.warning("memory is not refreshed", error=type(error).__name__)
+
+
+def _first_id(moment: datetime) -> UUID:
+    """The smallest UUIDv7 of that moment: ids sort by when they were made."""
+    return UUID(int=int(moment.timestamp() * 1000) << 80)

@@ -42,6 +42,8 @@ LINKS = Rule("links", 20, 300)
 """One-time links: their tokens cannot be guessed, and are not to be tried either."""
 BAD_CALLBACK = Rule("bad callback", 30, 60)
 """Callbacks that billing refused. PayTR's own are never refused, so they never wait."""
+UNKNOWN_SESSION = Rule("unknown session", 600, 60)
+"""Cookies that memory does not know and identity must be asked about, by address."""
 TICKETS = Rule("tickets", 60, 60)
 
 

@@ -39,8 +39,9 @@ class Settings(ServiceSettings):
     ] = ""
     paytr_url: Annotated[str, Field(pattern=URL, description="PayTR")] = "https://www.paytr.com"
     paytr_browser_url: Annotated[
-        str | None, Field(pattern=URL, description="where the buyer's browser reaches PayTR; default: PAYTR_URL")
-    ] = None
+        str,
+        Field(pattern=r"^$|^https?://\S+$", description="where the buyer's browser reaches PayTR; empty: PAYTR_URL"),
+    ] = ""
     rate_scale: Annotated[
         float, Field(gt=0, le=1000, description="multiplies every rate limit; above 1 for load tests")
     ] = 1.0
@@ -49,6 +50,13 @@ class Settings(ServiceSettings):
     @classmethod
     def _is_a_private_key(cls, value: SecretStr) -> SecretStr:
         private_key(value.get_secret_value())
+        return value
+
+    @field_validator("paytr_browser_url")
+    @classmethod
+    def _fits_a_header(cls, value: str) -> str:
+        if any(character in value for character in ";,'\""):
+            raise ValueError("an address that would end its directive in a Content-Security-Policy")
         return value
 
     @field_validator("trusted_proxies")
@@ -82,7 +90,8 @@ class Settings(ServiceSettings):
     @cached_property
     def paytr_browser_origin(self) -> str:
         """The origin of the payment form in the buyer's browser."""
-        return self.paytr_browser_url or self.paytr_url
+        parts = urlsplit(self.paytr_browser_url or self.paytr_url)
+        return f"{parts.scheme}://{parts.netloc}"
 
     @cached_property
     def proxies(self) -> tuple[IPv4Network | IPv6Network, ...]:

@@ -135,7 +135,13 @@ def identity(world: World) -> FastAPI:
     def look(caller: Platform, body: dict[str, Any]) -> dict[str, Any]:
         if body["token"] not in world.people:
             raise Gone
-        return {"email": body["token"], "company_name": "Example", "invited_by": "A", "role": "member", "language": "tr"}
+        return {
+            "email": body["token"],
+            "company_name": "Example",
+            "invited_by": "A",
+            "role": "member",
+            "language": "tr",
+        }
 
     @app.post("/internal/sessions", status_code=201)
     def log_in(caller: Platform, body: dict[str, Any]) -> dict[str, Any]:
@@ -177,11 +183,16 @@ def identity(world: World) -> FastAPI:
 
     @app.get("/api/v1/sessions")
     def sessions(caller: Person) -> dict[str, Any]:
-        facts = {"created_at": "2026-11-22T09:00:00Z", "last_seen_at": "2026-11-22T09:00:00Z", "ip": "", "current": True}
+        facts = {
+            "created_at": "2026-11-22T09:00:00Z",
+            "last_seen_at": "2026-11-22T09:00:00Z",
+            "ip": "",
+            "current": True,
+        }
         return {"items": [{"id": str(caller.session_id), "user_agent": "x", **facts}], "next": None}
 
-    @app.delete("/api/v1/sessions/{id}", status_code=204)
-    def end_one(id: UUID, caller: Person) -> None: ...
+    @app.delete("/api/v1/sessions/{one_id}", status_code=204)
+    def end_one(one_id: UUID, caller: Person) -> None: ...
 
     @app.get("/api/v1/members")
     def members(caller: Member) -> dict[str, Any]:
@@ -190,9 +201,9 @@ def identity(world: World) -> FastAPI:
         rows = [{"user_id": str(w.user_id), "email": w.email, "name": w.name, "role": w.role, **facts} for w in here]
         return {"items": rows, "next": None}
 
-    @app.api_route("/api/v1/members/{id}", methods=["PATCH", "DELETE"])
-    def change_member(id: UUID, caller: Member) -> dict[str, Any]:
-        if id == caller.user_id:
+    @app.api_route("/api/v1/members/{one_id}", methods=["PATCH", "DELETE"])
+    def change_member(one_id: UUID, caller: Member) -> dict[str, Any]:
+        if one_id == caller.user_id:
             raise Conflict
         return {}
 
@@ -233,8 +244,8 @@ def billing(world: World) -> FastAPI:
     def invoices(caller: Admin) -> dict[str, Any]:
         return {"items": [], "next": None}
 
-    @app.get("/api/v1/invoices/{id}/pdf")
-    def pdf(id: UUID, caller: Admin) -> Response:
+    @app.get("/api/v1/invoices/{one_id}/pdf")
+    def pdf(one_id: UUID, caller: Admin) -> Response:
         return Response(b"%PDF-1.7", media_type="application/pdf")
 
     @app.post("/api/v1/payments", status_code=201)
@@ -250,10 +261,10 @@ def billing(world: World) -> FastAPI:
     def payments(caller: Admin) -> dict[str, Any]:
         return {"items": [], "next": None}
 
-    @app.get("/api/v1/payments/{id}")
-    def payment(id: UUID, caller: Admin) -> dict[str, Any]:
+    @app.get("/api/v1/payments/{one_id}")
+    def payment(one_id: UUID, caller: Admin) -> dict[str, Any]:
         facts = {"amount": {"minor": 297000, "currency": "TRY"}, "reason": None, "invoice_id": None}
-        return {"id": str(id), "status": "pending", "plan": "team", **facts}
+        return {"id": str(one_id), "status": "pending", "plan": "team", **facts}
 
     @app.post("/billing/callback")
     async def callback(request: Request) -> Response:
@@ -271,8 +282,8 @@ def provisioner(world: World) -> FastAPI:
     """The provisioner, as far as the gateway asks it."""
     app = world.app("provisioner")
 
-    def visible(id: UUID, caller: Any) -> dict[str, Any]:
-        found = world.workspaces.get(id)
+    def visible(one_id: UUID, caller: Any) -> dict[str, Any]:
+        found = world.workspaces.get(one_id)
         if found is None or found["owner"].company_id != caller.company_id:
             raise NotFound
         return found
@@ -309,24 +320,24 @@ def provisioner(world: World) -> FastAPI:
 
         return StreamingResponse(stream(), media_type="text/event-stream")
 
-    @app.get("/api/v1/workspaces/{id}")
-    def one(id: UUID, caller: Member) -> dict[str, Any]:
-        return view(visible(id, caller))
+    @app.get("/api/v1/workspaces/{one_id}")
+    def one(one_id: UUID, caller: Member) -> dict[str, Any]:
+        return view(visible(one_id, caller))
 
-    @app.post("/api/v1/workspaces/{id}/{action}", status_code=202)
-    def act(id: UUID, action: str, caller: Member) -> dict[str, Any]:
-        return view(visible(id, caller))
+    @app.post("/api/v1/workspaces/{one_id}/{action}", status_code=202)
+    def act(one_id: UUID, action: str, caller: Member) -> dict[str, Any]:
+        return view(visible(one_id, caller))
 
-    @app.delete("/api/v1/workspaces/{id}", status_code=202)
-    def delete(id: UUID, caller: Member) -> dict[str, Any]:
-        return view(visible(id, caller))
+    @app.delete("/api/v1/workspaces/{one_id}", status_code=202)
+    def delete(one_id: UUID, caller: Member) -> dict[str, Any]:
+        return view(visible(one_id, caller))
 
-    @app.get("/api/v1/workspaces/{id}/access")
-    def access(id: UUID, caller: Member) -> dict[str, Any]:
-        found = visible(id, caller)
+    @app.get("/api/v1/workspaces/{one_id}/access")
+    def access(one_id: UUID, caller: Member) -> dict[str, Any]:
+        found = visible(one_id, caller)
         if found["owner"].user_id != caller.user_id:
             raise NotFound
-        return {"host": found["host"], "url": "http://ignored.example", "workspace_id": str(id)}
+        return {"host": found["host"], "url": "http://ignored.example", "workspace_id": str(one_id)}
 
     @app.post("/api/v1/slow")
     def never(caller: Anyone) -> Response:

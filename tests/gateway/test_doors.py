@@ -284,7 +284,13 @@ def test_a_deleted_workspace_is_closed_for_ever(scene: Scene) -> None:
     assert scene.ask().status_code == 401
 
 
-FOREIGN = ["https://evil.example", "http://other.workspaces.localhost:8080", PLATFORM, "null", "http://box.workspaces.localhost"]
+FOREIGN = [
+    "https://evil.example",
+    "http://other.workspaces.localhost:8080",
+    PLATFORM,
+    "null",
+    "http://box.workspaces.localhost",
+]
 
 
 @pytest.mark.parametrize("origin", FOREIGN)
@@ -324,7 +330,15 @@ def test_the_platforms_cookies_and_tokens_stop_here(scene: Scene) -> None:
 
 
 @pytest.mark.parametrize(
-    "host", ["", "box", "youarecoder.localhost", "workspaces.localhost", "a.box.workspaces.localhost", "evilworkspaces.localhost"]
+    "host",
+    [
+        "",
+        "box",
+        "youarecoder.localhost",
+        "workspaces.localhost",
+        "a.box.workspaces.localhost",
+        "evilworkspaces.localhost",
+    ],
 )
 def test_only_workspace_hosts_are_asked_about(scene: Scene, host: str) -> None:
     assert scene.ask(host=host).status_code == 403
@@ -432,5 +446,8 @@ def test_what_nobody_needs_any_more_is_swept(scene: Scene) -> None:
     for hours, left in ((0, (1, 1)), (1, (0, 1)), (14, (0, 0))):
         with database.unit_of_work() as work:
             tickets.sweep(work, scene.house.clock.now() + timedelta(hours=hours))
-            found = work.scalar(select(func.count(Ticket.hash))), work.scalar(select(func.count(RevokedSession.session_id)))
+            found = (
+                work.scalar(select(func.count(Ticket.hash))),
+                work.scalar(select(func.count(RevokedSession.session_id))),
+            )
         assert found == left

@@ -55,7 +55,9 @@ def test_one_address_cannot_try_many_accounts(open_house: Callable[..., House]) 
     house = open_house(rate_scale=1.0)
     token = token_in(house.browser.get("/log-in").text)
     statuses = [
-        house.browser.post("/log-in", data={"email": f"{n}@example.com", "password": "x", "csrf_token": token}).status_code
+        house.browser.post(
+            "/log-in", data={"email": f"{n}@example.com", "password": "x", "csrf_token": token}
+        ).status_code
         for n in range(25)
     ]
     assert statuses[:20] == [401] * 20
@@ -86,6 +88,16 @@ def test_every_page_tells_what_is_left(house: House) -> None:
     assert "ratelimit-reset" in headers
 
 
+def test_made_up_cookies_do_not_reach_identity_for_ever(open_house: Callable[..., House]) -> None:
+    house = open_house(rate_scale=0.02)
+    browser = house.new_browser()
+    for number in range(40):
+        browser.cookies.set("session", f"{number:043}", domain="youarecoder.localhost")
+        last = browser.get("/api/v1/plans")
+    assert last.status_code == 429
+    assert house.world.calls.count(("POST", "/internal/sessions/resolve")) <= 13
+
+
 def test_mails_to_one_address_are_few(open_house: Callable[..., House]) -> None:
     house = open_house(rate_scale=1.0)
     token = token_in(house.browser.get("/forgot").text)
@@ -112,7 +124,14 @@ def test_the_last_entry_of_the_last_header_is_our_proxys_word() -> None:
 
 @pytest.mark.parametrize(
     ("wish", "language"),
-    [("tr-TR,tr;q=0.9", "tr"), ("en-GB", "en"), ("de,en;q=0.5,tr;q=0.4", "en"), ("de", "tr"), ("", "tr"), (";;q=x,", "tr")],
+    [
+        ("tr-TR,tr;q=0.9", "tr"),
+        ("en-GB", "en"),
+        ("de,en;q=0.5,tr;q=0.4", "en"),
+        ("de", "tr"),
+        ("", "tr"),
+        (";;q=x,", "tr"),
+    ],
 )
 def test_the_browser_chooses_the_language(house: House, wish: str, language: str) -> None:
     assert f'lang="{language}"' in house.browser.get("/", headers={"accept-language": wish}).text

@@ -13,7 +13,9 @@ BODY = b"merchant_oid=a1&status=success&total_amount=297000&hash=a+b%2Bc/d==&sta
 FORM = {"content-type": "application/x-www-form-urlencoded; charset=utf-8"}
 
 
-@pytest.mark.parametrize("path", ["/billing/callback", "/billing/callback/", "/billing/callback?x=1", "/billing/callback//"])
+@pytest.mark.parametrize(
+    "path", ["/billing/callback", "/billing/callback/", "/billing/callback?x=1", "/billing/callback//"]
+)
 def test_the_callback_passes_byte_for_byte(house: House, path: str) -> None:
     """No redirect (PayTR follows none), no session, no form token; `+` stays `+`, a doubled field stays doubled."""
     foreign = {"origin": "https://www.paytr.com", "sec-fetch-site": "cross-site", "authorization": "Bearer x"}
@@ -34,7 +36,9 @@ def test_the_callback_is_no_page(house: House) -> None:
     assert house.world.callbacks == []
 
 
-def test_callbacks_that_billing_refused_slow_their_sender_down_and_nobody_else(open_house: Callable[..., House]) -> None:
+def test_callbacks_that_billing_refused_slow_their_sender_down_and_nobody_else(
+    open_house: Callable[..., House],
+) -> None:
     house = open_house(rate_scale=1.0)
     forger, paytr = house.new_browser(client=("198.51.100.1", 1)), house.new_browser(client=("198.51.100.2", 1))
     statuses = [forger.post("/billing/callback", content=b"bad").status_code for _ in range(40)]
@@ -52,7 +56,9 @@ def test_paying_opens_paytrs_frame_on_that_page_alone(house: House) -> None:
     browser = house.logged_in(house.world.somebody("a@example.com"))
     page = browser.get("/billing/")
     token = token_in(page.text)
-    payment = browser.post("/billing/subscribe/team", data={"csrf_token": token, "currency": "TRY", "key": str(new_id())})
+    payment = browser.post(
+        "/billing/subscribe/team", data={"csrf_token": token, "currency": "TRY", "key": str(new_id())}
+    )
     assert payment.status_code == 200
     assert "http://paytr.localhost:9/x" in payment.text
     for answer in (page, payment):

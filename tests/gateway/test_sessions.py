@@ -41,7 +41,11 @@ def test_a_planted_session_is_neither_used_nor_kept(house: House) -> None:
     page = house.browser.get("/account")
     answer = house.browser.post(
         "/log-in",
-        data={"email": "victim@example.com", "password": "correct horse battery staple", "csrf_token": token_in(page.text)},
+        data={
+            "email": "victim@example.com",
+            "password": "correct horse battery staple",
+            "csrf_token": token_in(page.text),
+        },
     )
     assert answer.status_code == 303
     assert planted not in "".join(answer.headers.get_list("set-cookie"))
@@ -141,7 +145,13 @@ def test_a_used_link_says_so(house: House) -> None:
 
 def test_sign_up_keeps_what_was_typed_and_never_the_password(house: House) -> None:
     token = token_in(house.browser.get("/sign-up?plan=team").text)
-    typed = {"company_name": "Şirket \"A\"", "name": "İpek", "email": "i@example.com", "password": "short", "wanted_plan": "team"}
+    typed = {
+        "company_name": 'Şirket "A"',
+        "name": "İpek",
+        "email": "i@example.com",
+        "password": "short",
+        "wanted_plan": "team",
+    }
     answer = house.browser.post("/sign-up", data={**typed, "csrf_token": token})
     assert answer.status_code == 422
     assert "İpek" in answer.text

@@ -1,4 +1,4 @@
-"""The doors as they are: a real Traefik with our fixed routes, the gateway over sockets, a server where the editor is."""
+"""The doors as they are: a real Traefik with our fixed routes, the gateway over sockets, something as the editor."""
 
 from __future__ import annotations
 
@@ -153,5 +153,7 @@ def test_hosts_without_a_workspace_and_other_names(edge: Edge) -> None:
 def test_the_client_is_who_traefik_saw(edge: Edge) -> None:
     who = edge.house.world.somebody("a@example.com")
     cookie = f"session={edge.house.world.log_in(who)[0]}"
-    told = edge.get("youarecoder.localhost", "/api/v1/me", cookie=cookie, x_forwarded_for="9.9.9.9", x_real_ip="9.9.9.9")
+    told = edge.get(
+        "youarecoder.localhost", "/api/v1/me", cookie=cookie, x_forwarded_for="9.9.9.9", x_real_ip="9.9.9.9"
+    )
     assert told.json()["user"]["ip"] == "127.0.0.1"
