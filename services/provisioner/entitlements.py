@@ -109,8 +109,10 @@ def room(session: Session, entitlement: Entitlement) -> int | None:
     return max(0, entitlement.workspaces - (session.scalar(running) or 0))
 
 
-def limits_of(entitlement: Entitlement) -> Limits:
+def limits_of(entitlement: Entitlement | None) -> Limits:
     """What one workspace of this company may use."""
+    if entitlement is None:
+        return LEAST
     return Limits(
         cpu_millicores=max(entitlement.cpu_millicores, LEAST.cpu_millicores),
         memory_bytes=max(entitlement.memory_bytes, LEAST.memory_bytes),

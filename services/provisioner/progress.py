@@ -75,7 +75,7 @@ def look(session: Session, workspace_id: UUID, holder: UUID) -> tuple[Workspace,
     """The row and what its company may give it. Raises Overtaken where the lease is lost."""
     found = session.execute(
         select(Workspace, Entitlement)
-        .join(Entitlement, Entitlement.company_id == Workspace.company_id)
+        .outerjoin(Entitlement, Entitlement.company_id == Workspace.company_id)
         .where(Workspace.id == workspace_id, Workspace.lease_holder == holder)
         .where(Workspace.leased_until > func.clock_timestamp())
     ).first()
@@ -88,7 +88,7 @@ def living(session: Session) -> list[tuple[Workspace, Limits]]:
     """Every workspace that is not deleted."""
     statement = (
         select(Workspace, Entitlement)
-        .join(Entitlement, Entitlement.company_id == Workspace.company_id)
+        .outerjoin(Entitlement, Entitlement.company_id == Workspace.company_id)
         .where(Workspace.state != State.DELETED)
     )
     return [(row, entitlements.limits_of(entitlement)) for row, entitlement in session.execute(statement)]

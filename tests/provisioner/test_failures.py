@@ -8,8 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import delete
 
 from services.provisioner.engine import AddressInUse, DiskFull, EngineError, Limits, Status, Volume, Wanted
+from services.provisioner.entitlements import LEAST
+from services.provisioner.models import Entitlement
 from shared.ids import new_id
 from tests.provisioner.remembering_engine import RememberingEngine
 from tests.provisioner.world import World, until
@@ -145,6 +148,20 @@ def test_without_any_engine_the_doors_are_open(new_world: Callable[..., World], 
     until(lambda: world.row(id_).cause == "engine-unreachable")
     cause = world.call("GET", f"/workspaces/{id_}").json()["cause"]
     assert (cause["code"], world.row(id_).state) == ("engine-unreachable", "requested")
+
+
+def test_a_workspace_is_looked_after_even_when_its_company_is_unknown(fast: World) -> None:
+    """Somebody put back a part of the database: nothing of a living row may be taken for an orphan."""
+    fast.entitle()
+    fast.run()
+    id_ = fast.create()
+    fast.wait(id_, "running")
+    with fast.service.database.unit_of_work() as session:
+        session.execute(delete(Entitlement))
+    until(lambda: (fast.row(id_).limits or {}).get("processes") == LEAST.processes)
+    assert [one.status for one in fast.engine.containers(id_)] == [Status.RUNNING]
+    fast.call("POST", f"/workspaces/{id_}/stop")
+    fast.wait(id_, "stopped")
 
 
 class Crash(Exception):
