@@ -53,7 +53,8 @@ document.addEventListener("click", (event) => {
   }
   const closer = event.target.closest("[data-close]");
   if (closer) closer.closest("dialog")?.close();
-  else if (event.target.nodeName === "DIALOG") {
+  else if (event.target.nodeName === "DIALOG" && event.target.matches(".ask dialog") && event.detail === 1) {
+    // Beside the question: no. (Not the second click of a double click, and never beside a half-typed card.)
     const box = event.target.getBoundingClientRect();
     const inside = event.clientX >= box.left && event.clientX <= box.right && event.clientY >= box.top && event.clientY <= box.bottom;
     if (!inside) event.target.close();

@@ -16,7 +16,9 @@ async function refresh() {
   }
   fetching = true;
   try {
-    const answer = await fetch(location.pathname + (part.dataset.fresh ? "?done=workspace-requested" : ""));
+    const address = new URL(location.href);
+    if (part.dataset.fresh) address.searchParams.set("done", "workspace-requested");
+    const answer = await fetch(address);
     if (answer.ok && !answer.redirected) swap(new DOMParser().parseFromString(await answer.text(), "text/html"));
     else if (answer.status === 404 && only) location.assign("/dashboard");
     else if (answer.redirected) location.reload();
