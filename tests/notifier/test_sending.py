@@ -88,6 +88,19 @@ def test_the_same_event_twice_is_one_mail(story: Story, hear: Hear, send: Send, 
     assert LINK in mailbox.the_one()["text"]
 
 
+def test_an_event_the_inbox_has_forgotten_is_still_one_mail(
+    story: Story, hear: Hear, notifier: Service, rows: Rows
+) -> None:
+    event, id_ = story.event("verification"), new_id()
+    hear(event, id_=id_)
+    with notifier.database.unit_of_work() as session:
+        session.execute(text("delete from inbox"))
+    hear(event, id_=id_)
+    assert len(rows()) == 1
+    with notifier.database.unit_of_work() as session:
+        assert session.execute(text("select count(*) from failed_deliveries")).scalar_one() == 0
+
+
 def test_each_admin_is_told_once_and_no_member(story: Story, hear: Hear, send: Send, mailbox: Mailbox) -> None:
     for role, address in (("admin", "two@example.com"), ("admin", "three@example.com"), ("member", "m@example.com")):
         hear(story.person(new_id(), role, address))  # type: ignore[arg-type]
@@ -274,7 +287,7 @@ def test_senders_at_once_never_double(story: Story, hear: Hear, sender: Sender, 
         stop.set()
         await asyncio.gather(*racing)
 
-    asyncio.run(asyncio.wait_for(race(), 30))
+    asyncio.run(asyncio.wait_for(race(), 60))
     ids = [headers(mail)["message-id"] for mail in mailbox.mails]
     assert len(ids) == len(set(ids)) == 24
 
@@ -356,7 +369,7 @@ def test_the_running_service_sends_what_it_hears(
             await asyncio.sleep(0.05)
         await worker.stop()
 
-    asyncio.run(asyncio.wait_for(run(), 20))
+    asyncio.run(asyncio.wait_for(run(), 60))
     assert mailbox.the_one()["to"] == [story.email]
     assert rows()[0].status == Status.SENT, "what is under way is finished before the process ends"
     assert told() == [], "the relay has told it"
