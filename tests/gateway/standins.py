@@ -290,7 +290,20 @@ def provisioner(world: World) -> FastAPI:
 
     def view(found: dict[str, Any]) -> dict[str, Any]:
         shown = {name: value for name, value in found.items() if name != "owner"}
-        return {**shown, "owner_id": str(found["owner"].user_id), "template": "plain", "stages": [], "cause": None}
+        owner: Somebody = found["owner"]
+        times = {"created_at": "2026-11-22T09:00:00Z", "started_at": "2026-11-22T09:00:02Z"}
+        stages = [{"name": "queued", "at": "2026-11-22T09:00:00Z", "ms": 3}]
+        return {
+            **shown,
+            **times,
+            "stages": stages,
+            "template": "plain",
+            "cause": None,
+            "mine": True,
+            "owner_id": str(owner.user_id),
+            "owner_name": owner.name,
+            "url": world.settings.workspace_url(found["host"]),
+        }
 
     @app.get("/api/v1/workspaces")
     def listed(caller: Member) -> dict[str, Any]:

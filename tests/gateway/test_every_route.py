@@ -152,8 +152,11 @@ def test_every_answer_carries_hard_headers(house: House, routes: list[APIRoute])
 
 
 def test_pages_are_small_and_quick(house: House) -> None:
-    browser = house.logged_in(house.world.somebody("a@example.com", staff=True))
-    for path in ("/", "/dashboard", "/team", "/billing/", "/account", "/settings", "/workspaces/new"):
+    who = house.world.somebody("a@example.com", staff=True)
+    workspaces = [house.world.workspace(who, f"box-{number}") for number in range(20)]
+    browser = house.logged_in(who)
+    paths = ["/", "/dashboard", "/team", "/billing/", "/account", "/settings", "/workspaces/new", "/admin/companies"]
+    for path in [*paths, f"/workspaces/{workspaces[0]}"]:
         browser.get(path)
         answer = browser.get(path)
         assert answer.status_code == 200, path
