@@ -1,9 +1,9 @@
 """Pages: one template, the facts a route hands over, and what every page needs beside them.
 
 `render(request, "dashboard.html", workspaces=…)`. Every template also has: `language`, `_` / `gettext` / `ngettext`
-and `{% trans %}`, `session` (None before log-in), `csrf_token` and `csrf_field`, `path`, `now`, `public_url`, `done`
-(what was just done, a code), `asset("app.css")`, `correlation_id`, and the filters `money`, `date`, `moment`,
-`ago`, `span`, `bytes`, `utc`.
+and `{% trans %}`, `session` (None before log-in), `csrf_token` and `csrf_field`, `path`, `now`, `public_url`,
+`mailbox_url` ("" but in test installations), `done` (what was just done, a code), `asset("app.css")`,
+`correlation_id`, and the filters `money`, `date`, `moment`, `ago`, `span`, `bytes`, `utc`.
 """
 
 from __future__ import annotations
@@ -58,7 +58,12 @@ class Templates:
         )
         words = i18n.translations(HERE / "locales", language)
         environment.install_gettext_translations(words, newstyle=True)  # type: ignore[attr-defined]  # by the extension
-        environment.globals.update(language=language, asset=self.assets.url, public_url=self.settings.public_url)
+        environment.globals.update(
+            language=language,
+            asset=self.assets.url,
+            public_url=self.settings.public_url,
+            mailbox_url=self.settings.mailbox_url,
+        )
         environment.filters.update(
             money=lambda amount: i18n.money(_money(amount), language),
             span=lambda seconds: i18n.span(timedelta(seconds=seconds), language),

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 
-from shared.settings import ServiceSettings
+from shared.settings import Environment, ServiceSettings
 from shared.tokens import Signer, private_key, public_key
 
 URL = r"^https?://[^/\s]+$"
@@ -42,6 +42,10 @@ class Settings(ServiceSettings):
         str,
         Field(pattern=r"^$|^https?://\S+$", description="where the buyer's browser reaches PayTR; empty: PAYTR_URL"),
     ] = ""
+    mailbox_url: Annotated[
+        str,
+        Field(pattern=r"^$|^https?://\S+$", description="where a test installation's mails are read"),
+    ] = ""
     rate_scale: Annotated[
         float, Field(gt=0, le=1000, description="multiplies every rate limit; above 1 for load tests")
     ] = 1.0
@@ -64,6 +68,12 @@ class Settings(ServiceSettings):
     def _are_networks(cls, value: str) -> str:
         _networks(value)
         return value
+
+    @model_validator(mode="after")
+    def _no_mailbox_in_production(self) -> Self:
+        if self.environment is Environment.PRODUCTION and self.mailbox_url:
+            raise ValueError("GATEWAY_MAILBOX_URL is for test installations: real mails go to people")
+        return self
 
     @model_validator(mode="after")
     def _keys_belong_together(self) -> Self:

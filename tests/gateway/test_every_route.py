@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -207,6 +207,15 @@ def test_settings_refuse_keys_that_do_not_belong_together(gateway_database: Test
         settings_for(gateway_database, token_public_key=new_key_pair()[1])
     with pytest.raises(ValueError, match="at least 32"):
         settings_for(gateway_database, cookie_key="short")
+
+
+def test_a_test_installation_says_where_its_mails_are(open_house: Callable[..., House]) -> None:
+    house = open_house(mailbox_url="http://mailbox.localhost:8025")
+    assert "http://mailbox.localhost:8025" in house.browser.get("/verify").text
+    with pytest.raises(ValueError, match="test installations"):
+        open_house(
+            environment="production", public_url="https://youarecoder.example", mailbox_url="http://mailbox.localhost:8025"
+        )
 
 
 def test_a_gateway_that_knows_no_services_does_not_start(gateway_database: TestDatabase) -> None:
