@@ -16,7 +16,7 @@ async function refresh() {
   }
   fetching = true;
   try {
-    const address = new URL(location.href);
+    const address = new URL(part.dataset.from + location.search, location.origin);
     if (part.dataset.fresh) address.searchParams.set("done", "workspace-requested");
     const answer = await fetch(address);
     if (answer.ok && !answer.redirected) swap(new DOMParser().parseFromString(await answer.text(), "text/html"));

@@ -21,7 +21,8 @@ SAME_IN_BOTH = {
     "Go", "Node.js", "Python", "Net", "Plan",
 }  # fmt: skip
 UNSEEN = (
-    r"{#.*?#}", r"{%\s*trans\b.*?endtrans\s*%}", r"{% block shape %}.*?{% endblock %}", r"{{.*?}}(?!})", r"{%.*?%}",
+    r"{#.*?#}", r"{%\s*trans\b.*?endtrans\s*%}", r"{% block (?:shape|here) %}.*?{% endblock %}",
+    r"{{.*?}}(?!})", r"{%.*?%}",
     r'<svg viewBox="0 0 720.*?</svg>', r"<code.*?</code>", r"<time.*?</time>",
 )  # fmt: skip
 """What is no text: notes, code, the catalogue's own sentences, the drawing of an editor."""
