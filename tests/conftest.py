@@ -20,6 +20,14 @@ def pytest_configure(config: pytest.Config) -> None:
         infrastructure.sweep()
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """With pytest-xdist, the stories of one platform stay on one worker: it is started once."""
+    for item in items:
+        shape = getattr(item, "callspec", None) and item.callspec.params.get("platform")
+        if shape:
+            item.add_marker(pytest.mark.xdist_group(f"platform-{shape}"))
+
+
 def pytest_unconfigure(config: pytest.Config) -> None:
     """Remove the run's folder: every server in it has been stopped by its last user."""
     if not hasattr(config, "workerinput"):

@@ -7,6 +7,7 @@ from __future__ import annotations
 import re
 import secrets
 from collections.abc import Iterator
+from typing import Any
 
 import docker
 import pytest
@@ -39,7 +40,11 @@ def visitor(request: pytest.FixtureRequest, browser: Browser, platform: RunningP
         locale=LOCALE[request.param], base_url=platform.url, viewport={"width": 1280, "height": 900}
     )
     context.set_default_timeout(PATIENCE)
+    failed = request.session.testsfailed
     yield context
+    if request.session.testsfailed > failed:
+        for number, page in enumerate(context.pages):
+            page.screenshot(path=f"test-results/{request.node.name}-{number}.png")
     context.close()
 
 
@@ -82,20 +87,25 @@ def open_editor(page: Page, visitor: BrowserContext) -> Page:
 
 def type_in_terminal(editor: Page, command: str) -> None:
     """Opens VS Code's terminal and types a command."""
-    editor.locator(".monaco-workbench .part.editor").click()
-    editor.keyboard.press("Control+Shift+Backquote")
-    terminal = editor.locator(".terminal-wrapper.active, .xterm").first
-    terminal.wait_for(timeout=PATIENCE)
-    eventually(lambda: "$" in (editor.locator(".xterm").first.inner_text() or "$"), "the shell shows its prompt")
+    terminal = editor.locator(".xterm").first
+
+    def opened() -> bool:
+        # The workbench shows before it listens to keys.
+        editor.locator(".monaco-workbench .part.editor").click()
+        editor.keyboard.press("Control+Shift+Backquote")
+        editor.wait_for_timeout(2_000)
+        return terminal.is_visible()
+
+    eventually(opened, "the terminal opens", patience=150)
+    editor.wait_for_timeout(1_000)  # the shell's prompt
     editor.locator(".xterm-helper-textarea").first.focus()
     editor.keyboard.type(command + "\n", delay=20)
 
 
-def workspace_state(page: Page, workspace_id: str) -> str:
-    """What the API says, with the page's own session."""
-    answer = page.context.request.get(f"/api/v1/workspaces/{workspace_id}")
-    state: str = answer.json()["state"]
-    return state
+def ask(page: Page, path: str) -> dict[str, Any]:
+    """What the API says to the page's own session."""
+    answer: dict[str, Any] = page.evaluate("async path => (await fetch(path)).json()", path)
+    return answer
 
 
 def test_from_landing_page_to_editor_to_paid_plan(
@@ -123,11 +133,15 @@ def test_from_landing_page_to_editor_to_paid_plan(
 
     page.goto(f"/workspaces/{workspace_id}")
     page.locator(f'form[action="/workspaces/{workspace_id}/stop"] button:visible').first.click()
-    eventually(lambda: workspace_state(page, workspace_id) == "stopped", "the workspace has stopped")
+    eventually(
+        lambda: ask(page, f"/api/v1/workspaces/{workspace_id}")["state"] == "stopped", "the workspace has stopped"
+    )
     start = page.locator(f'form[action="/workspaces/{workspace_id}/start"] button:visible').first
     expect(start).to_be_visible(timeout=PATIENCE)  # the page learnt it by itself
     start.click()
-    eventually(lambda: workspace_state(page, workspace_id) == "running", "the workspace runs again")
+    eventually(
+        lambda: ask(page, f"/api/v1/workspaces/{workspace_id}")["state"] == "running", "the workspace runs again"
+    )
     assert run_inside(docker_engine, workspace_id, ["sh", "-c", "cat ~/kept.txt"]).strip() == "kept"
 
     page.goto("/billing/")
@@ -137,9 +151,7 @@ def test_from_landing_page_to_editor_to_paid_plan(
     frame.locator("button.main").click(timeout=PATIENCE)
     frame.locator("form button").first.click(timeout=PATIENCE)
     page.wait_for_url("**/billing/payment/success*", timeout=PATIENCE)
-    eventually(
-        lambda: page.context.request.get("/api/v1/subscription").json()["status"] == "active", "the plan is active"
-    )
+    eventually(lambda: ask(page, "/api/v1/subscription")["status"] == "active", "the plan is active")
     page.goto("/dashboard")
     expect(page.locator("body")).to_contain_text("20")
     expect(page.locator("body")).to_contain_text("Team")
