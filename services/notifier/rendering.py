@@ -18,14 +18,14 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from babel.dates import format_timedelta, get_timezone_gmt
+from babel.dates import get_timezone_gmt
 from babel.units import format_unit
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
@@ -159,19 +159,14 @@ def template(part: str, language: str, timezone: str) -> Template:
     """A part of a source. Not autoescaped: the page does that, and text and headers must not be."""
     environment = Environment(undefined=StrictUndefined, autoescape=False)  # noqa: S701
     environment.filters.update(
-        money=lambda value: _money(value, language),
+        money=lambda value: i18n.money(Money.model_validate(value), language),
         date=lambda value: i18n.date(datetime.fromisoformat(value), language, timezone),
         moment=lambda value: _moment(datetime.fromisoformat(value), language, timezone),
-        days=lambda value: _days(value, language),
+        days=lambda value: i18n.days(value, language),
         seconds=lambda value: format_unit(value, "duration-second", format="0.#", locale=language),
         plan=lambda code: str(code).capitalize(),
     )
     return environment.from_string(part)
-
-
-def _money(value: dict[str, Any], language: str) -> str:
-    # English writes lira as "TRY" by CLDR; our prices carry the sign in both languages.
-    return re.sub(r"TRY\s?", "₺", i18n.money(Money.model_validate(value), language))
 
 
 def _moment(moment: datetime, language: str, timezone: str) -> str:
@@ -179,8 +174,3 @@ def _moment(moment: datetime, language: str, timezone: str) -> str:
     local = moment.astimezone(ZoneInfo(timezone))
     zone = get_timezone_gmt(local, "long", locale=language)
     return f"{i18n.date(moment, language, timezone)} {local:%H:%M} ({zone})"
-
-
-def _days(count: int, language: str) -> str:
-    # Babel would make seven days a week; the threshold keeps it at days.
-    return format_timedelta(timedelta(days=count), granularity="day", threshold=10**9, locale=language)
