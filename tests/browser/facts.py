@@ -169,7 +169,7 @@ CASES: dict[str, Case] = {
     "sign-up": Case("sign_up.html", "/sign-up", {"fields": SIGN_UP, **FINE}, who="nobody"),
     "sign-up-faults": Case("sign_up.html", "/sign-up", {"fields": TYPED, **SHORT}, who="nobody"),
     "verify-written": Case("verify.html", "/verify", {"token": "", "expired": False, "email": "isil@ornek.com.tr", **FINE}, who="nobody", done="written"),
-    "verify-sandbox": Case("verify.html", "/verify", {"token": "", "expired": False, "email": "isil@ornek.com.tr", "mailbox_url": "http://mail.localhost", "payments_sandbox": True, **FINE}, who="nobody"),
+    "verify-sandbox": Case("verify.html", "/verify", {"token": "", "expired": False, "email": "isil@ornek.com.tr", "mailbox_url": "http://mail.localhost", **FINE}, who="nobody"),
     "verify-token": Case("verify.html", "/verify", {"token": "abc", "expired": False, "email": "", **FINE}, who="nobody"),
     "verify-expired": Case("verify.html", "/verify", {"token": "", "expired": True, "email": "", **FINE}, who="nobody"),
     "log-in": Case("log_in.html", "/log-in", {"fields": {"email": ""}, "next": "/dashboard", "expired": True, **FINE}, who="nobody"),
