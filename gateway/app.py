@@ -71,6 +71,11 @@ def build(settings: Settings, upstreams: Mapping[str, Upstream] | None = None) -
         """The page's address as people type it."""
         return RedirectResponse("/billing/", 303)
 
+    @app.get("/admin/", include_in_schema=False)
+    async def admin_with_slash(visitor: Anybody) -> RedirectResponse:
+        """The same, the other way round."""
+        return RedirectResponse("/admin", 303)
+
     answer_failures(app)
     # Inside the kernel's Edge: it has the correlation id and bounds the body.
     app.user_middleware.append(

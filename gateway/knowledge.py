@@ -114,7 +114,13 @@ class Knowledge:
 
     def subscription(self) -> Subscription:
         """What every process hears."""
-        return Subscription("gateway-memory", frozenset(e.type for e in HEARD), self.hear, broadcast=True)
+        types = frozenset(event.type for event in HEARD)
+        return Subscription("gateway-memory", types, self.hear, broadcast=True, on_gap=self.catch_up)
+
+    async def catch_up(self) -> None:
+        """After the bus was away: nothing that rests on events missed meanwhile is believed any more."""
+        self._sessions.forget_all()
+        await self.look()
 
     async def hear(self, bodies: Sequence[bytes]) -> None:
         """Takes events in. What cannot be read is for the durable queue to park."""

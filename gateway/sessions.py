@@ -116,6 +116,11 @@ class Sessions:
         for key in list(self._keys_of_user.get(user_id, ())):
             self._drop(key)
 
+    def forget_all(self) -> None:
+        """Identity is asked anew about everybody."""
+        self._known.clear()
+        self._keys_of_user.clear()
+
     def forget(self, secret: str) -> None:
         """This one session is over."""
         self._drop(_hash(secret))

@@ -433,6 +433,28 @@ def test_memory_is_filled_from_the_tables(scene: Scene, open_house: Callable[...
     assert fresh.ask(cookie_for(fresh)).status_code == 200
 
 
+def test_a_gap_on_the_bus_is_caught_up_from_the_tables(scene: Scene) -> None:
+    """A revocation told while the broker was away reaches only the durable queue; nothing cached outlives the gap."""
+    from gateway.handlers import HANDLERS
+    from shared.messaging.consumer import Consumer
+    from shared.messaging.envelope import Envelope
+
+    knowledge = scene.house.service.app.state.knowledge
+    secret = scene.browser.cookies["session"]
+    session_id = scene.house.world.sessions[secret][0]
+    now = scene.house.clock.now()
+    event = SessionRevoked(company_id=new_id(), user_id=scene.owner.user_id, session_id=session_id, revoked_at=now)
+    envelope = Envelope(new_id(), event.type, "identity", event.subject, now, 1, event.model_dump(mode="json"))
+    Consumer(scene.house.service.database, HANDLERS, scene.house.clock).receive([envelope.to_bytes()])
+    assert scene.house.service.app.state.sessions.cached(secret) is not None
+    assert not knowledge.is_revoked(session_id)
+    on_gap = knowledge.subscription().on_gap
+    assert on_gap is not None
+    scene.house.call(on_gap)
+    assert scene.house.service.app.state.sessions.cached(secret) is None
+    assert knowledge.is_revoked(session_id)
+
+
 def test_what_nobody_needs_any_more_is_swept(scene: Scene) -> None:
     from sqlalchemy import func, select
 
