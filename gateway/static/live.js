@@ -50,6 +50,7 @@ const states = (root) => new Map([...root.querySelectorAll("[data-workspace]")].
 function heard(one) {
   const shown = part.querySelector(`[data-workspace="${CSS.escape(one.id)}"]`);
   if (only && one.id !== only) return;
+  if (!shown && part.dataset.more) return; // it stands on another page of the list
   if (shown ? shown.dataset.version !== version(one) : one.state !== "deleted") refresh();
 }
 

@@ -115,7 +115,7 @@ SESSIONS = page(
 COMPANY = {"name": "Örnek Yazılım ve Danışmanlık A.Ş.", "country": "TR", "language": "tr", "timezone": "Europe/Istanbul", "address": "Bağdat Cad. 1\nKadıköy, İstanbul", "tax_id": "1234567890", "tax_office": "Göztepe"}  # fmt: skip
 LETTER = {"id": ID % 60, "event_id": ID % 61, "type": "subscription.activated", "handler": "services.scheduler.handlers.plan_renewal", "error": "IntegrityError: duplicate key value violates unique constraint \"timers_rule_subject_key\"", "attempts": 7, "first_failed_at": at(hours=3), "last_failed_at": at(minutes=9)}  # fmt: skip
 LISTS = ("companies", "users", "subscriptions", "payments", "workspaces", "mails", "timers")
-RUN = {"id": ID % 70, "due_at": at(hours=1), "starts_at": at(hours=1), "state": "finished", "missed": 0, "announced_at": at(hours=1), "finished_at": at(minutes=59), "report": "12 trials looked at, 2 events"}
+RUN = {"id": ID % 70, "due_at": at(hours=1), "starts_at": at(hours=1), "state": "succeeded", "missed": 0, "announced_at": at(hours=1), "finished_at": at(minutes=59), "report": "12 trials looked at, 2 events"}
 JOB = {"name": "trials", "cron": "0 9 * * *", "next_run_at": at(hours=-3), "paused": False, "last_run": RUN}
 
 
