@@ -21,7 +21,7 @@ async function refresh() {
     const answer = await fetch(address);
     if (answer.ok && !answer.redirected) swap(new DOMParser().parseFromString(await answer.text(), "text/html"));
     else if (answer.status === 404 && only) location.assign("/dashboard");
-    else if (answer.redirected) location.reload();
+    else if (answer.redirected) location.assign(address);
   } catch {
     // Offline: the stream tries again by itself.
   }
