@@ -203,3 +203,10 @@ def test_a_payment_is_shown_as_it_is_known(page: Page, pages_site: str, monkeypa
     monkeypatch.setitem(CASES, "turning", Case(pending.template, pending.path, result(payment("paid"))))
     page.route("**/api/v1/payments/*", lambda route: route.fulfill(json={"status": "paid"}))
     expect(page.locator("h1")).to_have_text("Payment received")
+
+
+def test_the_way_back_from_the_card_leaves_its_frame(page: Page, pages_site: str) -> None:
+    page.goto(f"{pages_site}/frame")
+    framed = address(pages_site, "payment-framed", "en")
+    page.evaluate("url => { const f = document.createElement('iframe'); f.src = url; document.body.append(f); }", framed)
+    page.wait_for_url(f"{pages_site}{facts.HERE}")

@@ -45,8 +45,6 @@ def visit(browser: Browser, site: str, name: str, language: str, size: str, sche
 @pytest.mark.e2e
 @pytest.mark.parametrize("name", CASES)
 def test_every_page_can_be_read_everywhere(chromium: Browser, pages_site: str, name: str) -> None:
-    if name == "payment-framed":
-        pytest.skip("leaves its frame at once; the browser's story walks that way")
     wrong: list[str] = []
     folder = os.environ.get("SHOTS")
     for language, size, scheme in EVERY if folder else EVERY[:2]:
