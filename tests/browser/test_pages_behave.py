@@ -208,5 +208,6 @@ def test_a_payment_is_shown_as_it_is_known(page: Page, pages_site: str, monkeypa
 def test_the_way_back_from_the_card_leaves_its_frame(page: Page, pages_site: str) -> None:
     page.goto(f"{pages_site}/frame")
     framed = address(pages_site, "payment-framed", "en")
-    page.evaluate("url => { const document.body.append(Object.assign(document.createElement('iframe'), { src: url })); }", framed)
+    frame = "document.body.append(Object.assign(document.createElement('iframe'), { src: url }))"
+    page.evaluate(f"url => {{ {frame}; }}", framed)
     page.wait_for_url(f"{pages_site}{facts.HERE}")
