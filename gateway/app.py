@@ -8,7 +8,7 @@ from fastapi.responses import RedirectResponse
 from starlette.middleware import Middleware
 
 from gateway import entry
-from gateway.access import Anybody
+from gateway.access import Anybody, Staff
 from gateway.forward_auth import forward_auth_app
 from gateway.front_door import FrontDoor
 from gateway.handlers import HANDLERS
@@ -72,7 +72,7 @@ def build(settings: Settings, upstreams: Mapping[str, Upstream] | None = None) -
         return RedirectResponse("/billing/", 303)
 
     @app.get("/admin/", include_in_schema=False)
-    async def admin_with_slash(visitor: Anybody) -> RedirectResponse:
+    async def admin_with_slash(visitor: Staff) -> RedirectResponse:
         """The same, the other way round."""
         return RedirectResponse("/admin", 303)
 
