@@ -17,9 +17,10 @@ env:  ## make .venv from requirements.lock (quick when nothing changed)
 up: env  ## run the whole platform on this machine; Ctrl-C stops it
 	@exec $(PYTHON) -m deploy.local up $(ARGS)
 
+# Two workers; the stories of one platform stay together on one (tests/conftest.py).
 test: env  ## run every test (ARGS="tests/billing -k refund" runs some)
 	@sh deploy/bootstrap.sh test-needs
-	@exec $(PYTHON) -m pytest $(ARGS)
+	@exec $(PYTHON) -m pytest -n 2 --dist loadgroup $(ARGS)
 
 lint: env  ## check style, likely bugs and types
 	@$(PYTHON) -m ruff check .
