@@ -26,8 +26,9 @@ lint: env  ## check style, likely bugs and types
 	@$(PYTHON) -m ruff check .
 	@$(PYTHON) -m mypy
 
-docs: env  ## write the generated documents again (event catalogue, AsyncAPI)
-	@exec $(PYTHON) -m deploy.catalogue $(ARGS)
+docs: env  ## write the generated documents again (events, AsyncAPI, OpenAPI)
+	@$(PYTHON) -m deploy.catalogue $(ARGS)
+	@exec $(PYTHON) -m deploy.openapi $(ARGS)
 
 # No index address may enter the lock: the same file has to work with every machine's own registry settings.
 lock: env  ## write requirements.lock again from pyproject.toml (ARGS="--upgrade" takes newer versions)
