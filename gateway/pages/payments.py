@@ -28,10 +28,11 @@ routes = APIRouter(include_in_schema=False, prefix="/billing")
 async def subscribe(request: Request, visitor: Admin, plan: str, form: FormFields) -> Response:
     """Begins a payment: JSON for the dialog of the billing page, else a page of its own.
 
-    The form's key makes a double click and a reload one payment.
+    The form's key makes a double click and a reload one payment; the page's plans share it, so the plan is part of it.
     """
     body = {"plan": plan[:50], "currency": form.get("currency", "TRY")}
-    key = idempotency(form.get("key", ""))
+    given = form.get("key", "")
+    key = idempotency(f"{given}-{plan[:50]}" if given else "")
     try:
         payment: dict[str, Any] = await ask(request, "billing", "POST", "/api/v1/payments", json=body, headers=key)
     except (Refused, ServiceUnavailable) as problem:
@@ -83,7 +84,9 @@ async def callback(request: Request) -> Response:
         return problem_response(limits.TooManyRequests(left))
     services: Services = request.app.state.services
     upstream = services.upstreams["billing"]
-    headers = {"content-type": request.headers.get("content-type", "application/x-www-form-urlencoded")}
+    # Bytes as they came: a header is not always ASCII, and this one is billing's to judge.
+    kinds = [value for name, value in request.scope["headers"] if name == b"content-type"]
+    headers = {b"content-type": kinds[0] if kinds else b"application/x-www-form-urlencoded"}
     try:
         answer = await upstream.request("POST", "/billing/callback", content=await request.body(), headers=headers)
     except httpx.TransportError:
