@@ -31,8 +31,7 @@ async def subscribe(request: Request, visitor: Admin, plan: str, form: FormField
     The form's key makes a double click and a reload one payment; the page's plans share it, so the plan is part of it.
     """
     body = {"plan": plan[:50], "currency": form.get("currency", "TRY")}
-    given = form.get("key", "")
-    key = idempotency(f"{given}-{plan[:50]}" if given else "")
+    key = idempotency(form.get("key", ""), plan)
     try:
         payment: dict[str, Any] = await ask(request, "billing", "POST", "/api/v1/payments", json=body, headers=key)
     except (Refused, ServiceUnavailable) as problem:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid5
 
 from fastapi import APIRouter, Request, Response
 
@@ -113,9 +113,12 @@ async def _page(
     return render(request, "workspace.html", status=status, workspace=workspace, wrong_name=wrong_name, **facts)
 
 
-def idempotency(key: str) -> dict[str, str]:
-    """The header for a form's own key; a fresh one where the form was tampered with."""
+def idempotency(key: str, part: str = "") -> dict[str, str]:
+    """The header for a form's own key; a fresh one where the form was tampered with.
+
+    `part` tells forms of one page apart that share its key.
+    """
     try:
-        return {"idempotency-key": str(UUID(key))}
+        return {"idempotency-key": str(uuid5(UUID(key), part) if part else UUID(key))}
     except ValueError:
         return {"idempotency-key": str(new_id())}

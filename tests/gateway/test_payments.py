@@ -77,6 +77,8 @@ def test_one_form_sent_twice_is_one_payment(house: House) -> None:
     assert first.json() == browser.post("/billing/subscribe/team", data=form, headers=json).json()
     other = browser.post("/billing/subscribe/team", data={**form, "key": "tampered"}, headers=json)
     assert other.json()["id"] != first.json()["id"]
+    another_plan = browser.post("/billing/subscribe/starter", data=form, headers=json)
+    assert another_plan.json()["id"] != first.json()["id"]
 
 
 @pytest.mark.parametrize("outcome", ["success", "fail"])
@@ -120,3 +122,11 @@ def test_billing_without_its_slash(house: House) -> None:
     answer = house.browser.get("/billing")
     assert (answer.status_code, answer.headers["location"]) == (303, "/billing/")
     assert PLATFORM not in answer.headers["location"]
+
+
+@pytest.mark.parametrize("kind", [b"\xff\xfe", b"application/x-www-form-urlencoded; x=\xe7", b""])
+def test_a_callback_of_whatever_kind_is_billings_to_judge(house: House, kind: bytes) -> None:
+    """A header is bytes: one that is no ASCII broke the way to billing, a 500 for anybody to ask for."""
+    answer = house.new_browser().post("/billing/callback", content=BODY, headers={b"content-type": kind})
+    assert answer.text == "OK"
+    assert house.world.callbacks == [(BODY, kind.decode("latin-1"))]
