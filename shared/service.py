@@ -21,10 +21,10 @@ from starlette.types import ASGIApp
 from shared.db import Database
 from shared.logging import get_logger
 from shared.messaging.consumer import Consumer, Handlers
-from shared.messaging.deadletters import Retrier
 from shared.messaging.housekeeping import Housekeeper
 from shared.messaging.inprocess import InProcess
 from shared.messaging.relay import Relay
+from shared.messaging.retry import Retrier
 from shared.messaging.transport import Subscription, Transport
 from shared.migrate import is_current, migrate
 from shared.settings import ServiceSettings

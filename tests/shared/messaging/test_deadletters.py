@@ -14,10 +14,11 @@ from shared.db import Database
 from shared.errors import NotFound
 from shared.events import Event
 from shared.events.identity import VerificationRequested
-from shared.messaging import deadletters, outbox
+from shared.messaging import deadletters, outbox, retry
 from shared.messaging.consumer import Consumer, Context
-from shared.messaging.deadletters import BACK_OFF, Retrier, retry_one
+from shared.messaging.deadletters import BACK_OFF
 from shared.messaging.housekeeping import BATCH, Housekeeper
+from shared.messaging.retry import Retrier, retry_one
 from tests.shared.messaging.bus import (
     PATIENCE,
     effects,
@@ -191,8 +192,8 @@ def test_the_story_of_a_sensitive_event_quotes_nothing(notifier: Database, capfd
 async def test_the_retrier_tries_what_is_due_and_counts_the_rest(
     notifier: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(deadletters, "POLL", 0.01)
-    monkeypatch.setattr(deadletters, "COUNT_EVERY", 0.0)
+    monkeypatch.setattr(retry, "POLL", 0.01)
+    monkeypatch.setattr(retry, "COUNT_EVERY", 0.0)
     moody = Moody()
     consumer = hearer(notifier, moody)
     consumer.receive([wire(trial(word)) for word in ("due", "waits", "parked")])
