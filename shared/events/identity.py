@@ -11,6 +11,26 @@ from shared.events import CompanyEvent, Language, Text
 Role = Literal["admin", "member"]
 
 
+class PersonEvent(CompanyEvent):
+    """An event of one person in a company."""
+
+    subject_field: ClassVar[str] = "user_id"
+
+    user_id: UUID
+
+
+class LinkMailed(PersonEvent):
+    """A person is sent a link that opens something, once, until it expires. Who has the link has what it opens."""
+
+    sensitive: ClassVar[bool] = True
+
+    email: Text
+    name: Text
+    language: Language
+    link: Text
+    expires_at: datetime
+
+
 class CompanyCreated(CompanyEvent):
     """A company exists and its first admin has signed up. It does not say that the admin's mail is verified."""
 
@@ -41,56 +61,41 @@ class CompanyUpdated(CompanyEvent):
     tax_office: Text = ""
 
 
-class UserRegistered(CompanyEvent):
+class UserRegistered(PersonEvent):
     """A person has an account in this company. It does not say that the mail address is verified."""
 
     type: ClassVar[str] = "user.registered"
-    subject_field: ClassVar[str] = "user_id"
 
-    user_id: UUID
     email: Text
     name: Text
     language: Language
     role: Role
 
 
-class UserUpdated(CompanyEvent):
+class UserUpdated(PersonEvent):
     """The person's name or language is now this."""
 
     type: ClassVar[str] = "user.updated"
-    subject_field: ClassVar[str] = "user_id"
 
-    user_id: UUID
     email: Text
     name: Text
     language: Language
 
 
-class VerificationRequested(CompanyEvent):
+class VerificationRequested(LinkMailed):
     """A person is to confirm their mail address by this link. It does not say that they did."""
 
     type: ClassVar[str] = "verification.requested"
-    subject_field: ClassVar[str] = "user_id"
-    sensitive: ClassVar[bool] = True
 
-    user_id: UUID
-    email: Text
-    name: Text
-    language: Language
-    link: Text
-    expires_at: datetime
     welcome: bool
     """True the first time, when the mail also welcomes."""
 
 
-class UserVerified(CompanyEvent):
+class UserVerified(PersonEvent):
     """The person has shown that the mail address is theirs."""
 
     type: ClassVar[str] = "user.verified"
-    subject_field: ClassVar[str] = "user_id"
     unread_because: ClassVar[str | None] = "identity decides by it; for reports and webhooks to come"
-
-    user_id: UUID
 
 
 class MemberInvited(CompanyEvent):
@@ -110,48 +115,32 @@ class MemberInvited(CompanyEvent):
     expires_at: datetime
 
 
-class MemberJoined(CompanyEvent):
+class MemberJoined(PersonEvent):
     """The person is now a member of the company in this role."""
 
     type: ClassVar[str] = "member.joined"
-    subject_field: ClassVar[str] = "user_id"
 
-    user_id: UUID
     role: Role
 
 
-class MemberRoleChanged(CompanyEvent):
+class MemberRoleChanged(PersonEvent):
     """The person's role in the company is now this."""
 
     type: ClassVar[str] = "member.role_changed"
-    subject_field: ClassVar[str] = "user_id"
 
-    user_id: UUID
     role: Role
 
 
-class MemberRemoved(CompanyEvent):
+class MemberRemoved(PersonEvent):
     """The person no longer belongs to the company. Their workspaces still exist; what becomes of them is not said."""
 
     type: ClassVar[str] = "member.removed"
-    subject_field: ClassVar[str] = "user_id"
-
-    user_id: UUID
 
 
-class PasswordResetRequested(CompanyEvent):
+class PasswordResetRequested(LinkMailed):
     """A person may set a new password by this link, once, until it expires."""
 
     type: ClassVar[str] = "password.reset_requested"
-    subject_field: ClassVar[str] = "user_id"
-    sensitive: ClassVar[bool] = True
-
-    user_id: UUID
-    email: Text
-    name: Text
-    language: Language
-    link: Text
-    expires_at: datetime
 
 
 class SessionRevoked(CompanyEvent):
@@ -165,13 +154,11 @@ class SessionRevoked(CompanyEvent):
     revoked_at: datetime
 
 
-class SecurityAlert(CompanyEvent):
+class SecurityAlert(PersonEvent):
     """Something happened to an account that its owner should know at once."""
 
     type: ClassVar[str] = "security.alert"
-    subject_field: ClassVar[str] = "user_id"
 
-    user_id: UUID
     email: Text
     name: Text
     language: Language
