@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from starlette.datastructures import MutableHeaders
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -72,6 +72,8 @@ class FrontDoor:
             await self._dispatch(host, scope, receive, tell)
         except Problem as problem:
             await problem_response(problem)(scope, receive, tell)
+        except ClientDisconnect:
+            raise  # nobody is left to be answered; the kernel lets it go
         except Exception as error:
             if started or _is_body_bound(error):
                 raise

@@ -6,6 +6,7 @@ Answers carry RateLimit-Limit, RateLimit-Remaining and RateLimit-Reset
 
 from __future__ import annotations
 
+import hashlib
 import math
 import time
 from collections import OrderedDict
@@ -16,6 +17,8 @@ from fastapi import Request
 from shared.errors import TooMany
 
 BUCKETS = 50_000
+LONG = 64
+"""Longer keys (what somebody typed as a mail address) are kept as a hash: bounded in size as they are in number."""
 
 
 @dataclass(frozen=True)
@@ -84,6 +87,8 @@ class Limits:
         burst = max(1, int(rule.burst * self._scale))
         rate = burst / rule.seconds
         now = time.monotonic()
+        if len(key) > LONG:
+            key = hashlib.sha256(key.encode()).hexdigest()
         level, at = self._buckets.pop((rule.name, key), (float(burst), now))
         level = min(burst, level + (now - at) * rate)
         rest = level - cost

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 
 import aiohttp
 from starlette.datastructures import Headers
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from yarl import URL
 
@@ -224,7 +224,7 @@ async def _body(receive: Receive) -> bytes:
     while True:
         message = await receive()
         if message["type"] == "http.disconnect":
-            return b""
+            raise ClientDisconnect  # half a request must not pass for a whole one
         pieces.append(message.get("body", b""))
         if not message.get("more_body"):
             return b"".join(pieces)

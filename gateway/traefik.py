@@ -44,6 +44,8 @@ def platform_routes(settings: Settings, gateway_url: str, auth_url: str, *, entr
                         # Taken from the answer, and taken away where the answer has none: no cookie of ours and no
                         # Authorization reaches a container.
                         "authResponseHeaders": ["Cookie", "Authorization"],
+                        # A line and a Location at most; without a bound Traefik warns in its log at every new route.
+                        "maxResponseBodySize": 4096,
                     }
                 },
             },

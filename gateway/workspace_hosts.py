@@ -30,6 +30,8 @@ from shared.http import problem_response
 from shared.i18n import negotiate
 
 TICKET_LENGTH = range(20, 101)
+OURS = ENTER.rpartition("/")[0] + "/"
+"""Of every workspace's paths, the folder that Traefik leads here also while the workspace runs."""
 
 
 class WorkspaceNotRunning(Unavailable):
@@ -64,6 +66,8 @@ class WorkspaceHosts:
         try:
             if label is not None and request.method == "GET" and request.url.path == ENTER:
                 response = await self._enter(request, label)
+            elif request.url.path.startswith(OURS):
+                response = problem_response(NotFound())
             else:
                 response = self._nothing_here(request, label)
         except limits.TooManyRequests as problem:

@@ -15,6 +15,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from shared import metrics
@@ -138,6 +139,9 @@ class Edge:
                 await self._app(scope, _bounded(receive, headers, self._max_body), tell)
             except _BodyTooLarge as error:
                 await problem_response(TooLarge(error.detail))(scope, receive, tell)
+            except ClientDisconnect:
+                # Half a body, or one that cannot be read as HTTP: not our fault, and nobody is left to be told.
+                log.debug("client left while sending")
             except Exception:
                 log.exception("unhandled error", path=scope["path"][:200])
                 if "status" in state:

@@ -381,6 +381,14 @@ def test_no_page_of_the_platform_exists_on_a_workspaces_host(scene: Scene, path:
     assert scene.house.world.callbacks == []
 
 
+@pytest.mark.parametrize("path", ["/.youarecoder/", "/.youarecoder/x", "/.youarecoder/enter/", "/.youarecoder/..%2f"])
+def test_in_our_folder_on_a_workspaces_host_is_the_way_in_and_nothing_else(scene: Scene, path: str) -> None:
+    """Traefik leads this folder to us also while the workspace runs: "it does not run" would be untrue."""
+    for accept in ("text/html", "*/*"):
+        assert scene.stranger().get(path, headers={"accept": accept}).status_code == 404
+    assert scene.stranger().post("/.youarecoder/enter").status_code == 404
+
+
 def test_a_host_without_workspace_says_so_in_both_languages(scene: Scene) -> None:
     page = scene.stranger("unknown.workspaces.localhost:8080").get("/", headers={"accept-language": "tr-TR"})
     assert 'lang="tr"' in page.text

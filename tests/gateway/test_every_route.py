@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from fastapi.routing import APIRoute
 from starlette.routing import BaseRoute
+from starlette.types import Message
 
 from gateway.access import Allow
 from gateway.app import build
@@ -229,3 +230,40 @@ def test_other_names_of_the_platform_lead_to_its_own(house: House) -> None:
     assert (answer.status_code, answer.headers["location"]) == (307, f"{PLATFORM}/team")
     assert stranger.get("/..//evil.example").headers["location"].startswith(PLATFORM)
     assert stranger.post("/log-in").status_code == 421
+
+
+@pytest.mark.parametrize("path", ["/log-in", "/billing/callback", "/api/v1/workspaces"])
+def test_who_leaves_while_sending_is_not_our_fault(house: House, path: str) -> None:
+    """Half a body made a 500, and a page of traceback in the log for every packet of whoever likes that."""
+    who = house.world.somebody("a@example.com")
+    browser = house.logged_in(who)
+    token = token_in(browser.get("/account").text)
+    told: list[Message] = []
+    coming: list[Message] = [{"type": "http.request", "body": b"a=", "more_body": True}, {"type": "http.disconnect"}]
+
+    async def receive() -> Message:
+        return coming.pop(0) if coming else {"type": "http.disconnect"}
+
+    async def send(message: Message) -> None:
+        told.append(message)
+
+    cookie = "; ".join(f"{name}={value}" for name, value in browser.cookies.items())
+    headers = {"host": "youarecoder.localhost:8080", "cookie": cookie, "x-csrf-token": token, "content-length": "9"}
+    scope = {
+        "type": "http",
+        "asgi": {"version": "3.0"},
+        "http_version": "1.1",
+        "method": "POST",
+        "scheme": "http",
+        "path": path,
+        "raw_path": path.encode(),
+        "root_path": "",
+        "query_string": b"",
+        "headers": [(name.encode(), value.encode()) for name, value in headers.items()],
+        "client": ("203.0.113.5", 1),
+        "server": ("127.0.0.1", 80),
+    }
+    house.call(house.service.app, scope, receive, send)
+    statuses = [message["status"] for message in told if message["type"] == "http.response.start"]
+    assert all(status < 500 for status in statuses)
+    assert house.world.callbacks == []

@@ -163,3 +163,13 @@ def test_assets_have_a_hash_and_stay_for_a_year(house: House) -> None:
     assert house.browser.post(url).status_code == 404
     with pytest.raises(KeyError):
         assets.url("../settings.py")
+
+
+def test_buckets_are_bounded_in_size_however_long_an_address_is_typed() -> None:
+    state, rule = Limits(), Rule("test", 1, 60)
+    long = "a" * 10_000
+    state.take(rule, long + "1")
+    state.take(rule, long + "2")
+    with pytest.raises(TooManyRequests):
+        state.take(rule, long + "1")
+    assert max(len(key) for _, key in state._buckets) <= 64

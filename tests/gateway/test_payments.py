@@ -129,4 +129,4 @@ def test_a_callback_of_whatever_kind_is_billings_to_judge(house: House, kind: by
     """A header is bytes: one that is no ASCII broke the way to billing, a 500 for anybody to ask for."""
     answer = house.new_browser().post("/billing/callback", content=BODY, headers={b"content-type": kind})
     assert answer.text == "OK"
-    assert house.world.callbacks == [(BODY, kind.decode("latin-1"))]
+    assert [body for body, _ in house.world.callbacks] == [BODY]
