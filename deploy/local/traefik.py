@@ -89,6 +89,8 @@ def static_settings(routes_dir: Path, *, host: str, port: int, ping_port: int) -
         "entryPoints": {
             "web": {
                 "address": f"{host}:{port}",
+                # Without this, a route that names no entry point is served on the internal one, too.
+                "asDefault": True,
                 # X-Forwarded-* from outside is dropped: Traefik is the outermost hop here, and services and
                 # rate limits believe what it says. Behind a load balancer, name that one in trustedIPs.
                 "forwardedHeaders": {"insecure": False},

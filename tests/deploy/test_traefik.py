@@ -120,7 +120,10 @@ def test_no_request_fails_while_routes_change(proxy: traefik.TraefikServer, back
 
 def test_broken_file_keeps_the_last_good_routes(proxy: traefik.TraefikServer, backends: list[int]) -> None:
     change(proxy, backends[0])
-    (proxy.routes_dir / "all.yml").write_text("http: {routers: [")
+    # In one step: a file that is being written is empty for a moment, and that is a good one without routes.
+    broken = proxy.routes_dir / "all.yml.new"
+    broken.write_text("http: {routers: [")
+    broken.replace(proxy.routes_dir / "all.yml")
     time.sleep(0.3)
     assert ask(proxy.port)[0] == 200
     assert change(proxy, backends[1]) < 10
@@ -200,3 +203,21 @@ def test_failed_write_leaves_the_file_as_it_was(tmp_path: Path) -> None:
         traefik.write_routes(file, {"bad": object()})
     assert file.read_text() == "good: 1\n"
     assert list(tmp_path.iterdir()) == [file]
+
+
+def test_a_route_that_names_no_entry_point_is_not_served_on_the_internal_one(
+    proxy: traefik.TraefikServer, backends: list[int], tmp_path: Path
+) -> None:
+    """The provisioner's routes name none: they were served beside the ping, past what is set for the outside."""
+    everywhere = route(backends[0])
+    del everywhere["http"]["routers"]["all"]["entryPoints"]
+    settings = yaml.safe_load((proxy.routes_dir.parent / "traefik.yml").read_text())
+    internal = int(settings["entryPoints"]["ping"]["address"].rpartition(":")[2])
+    change(proxy, backends[1])
+    traefik.write_routes(proxy.routes_dir / "all.yml", everywhere)
+    deadline = time.monotonic() + 10
+    while json.loads(ask(proxy.port)[1])["port"] != backends[0] and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert ask(proxy.port)[0] == 200
+    assert ask(internal)[0] == 404
+    assert ask(internal, "/ping")[0] == 200
