@@ -66,6 +66,9 @@ def test_what_a_container_may(docked: World, docker_engine: docker.DockerClient)
     assert tried("touch ~/x /tmp/x && cp /bin/true /tmp/t && /tmp/t") == 0
     assert tried("test -e /var/run/docker.sock") != 0
     neighbour = docked.settings.address(theirs.slot or 0)
+    # Docker's DNS tells the name behind an address: it must not be the neighbour's host.
+    told = inside(docker_engine, docked, id_, f"getent hosts {neighbour}")[1]
+    assert theirs.host not in told
     gateway = docked.settings.subnet.network_address + 1
     assert tried("curl -s -m 2 -o /dev/null http://127.0.0.1:8080/healthz") == 0
     for unreachable in (f"http://{neighbour}:8080/", f"http://{gateway}:22/", "http://169.254.169.254/"):

@@ -105,7 +105,8 @@ class DockerEngine:
                     {self._network_name: client.create_endpoint_config(ipv4_address=str(wanted.address))}  # type: ignore[arg-type]  # a mapping, says its source
                 ),
             )
-            name = f"yac-{self._installation}-{wanted.host}-{wanted.generation}"
+            # Never the host label: Docker's DNS tells a container the names of all others on the network.
+            name = f"{volume}-{wanted.generation}"
             try:
                 client.create_container_from_config(configuration, name)  # type: ignore[no-untyped-call]
             except APIError as error:
