@@ -48,16 +48,23 @@ class ShiftedClock:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._seen: int | None = None
+        self._seen: tuple[int, int] | None = None
         self._shift = timedelta()
 
     def now(self) -> datetime:
-        """The system's time plus the shift; an absent file shifts nothing."""
+        """The system's time plus the shift; an absent file shifts nothing.
+
+        A file that cannot be read as seconds (it is being written, or somebody erred) leaves the shift as it was.
+        """
         try:
-            changed = self._path.stat().st_mtime_ns
+            state = self._path.stat()
+            version = (state.st_mtime_ns, state.st_size)
+            if version != self._seen:
+                shift = timedelta(seconds=float(self._path.read_text()))
+                datetime.now(UTC) + shift  # raises where the calendar ends
+                self._shift, self._seen = shift, version
         except FileNotFoundError:
             return datetime.now(UTC)
-        if changed != self._seen:
-            self._shift = timedelta(seconds=float(self._path.read_text() or 0))
-            self._seen = changed
+        except (OSError, ValueError, OverflowError):
+            pass  # looked at again next time
         return datetime.now(UTC) + self._shift

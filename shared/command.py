@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import signal
 import sys
 from collections.abc import Callable
@@ -84,7 +85,7 @@ async def _serve(service: Service, http: bool, work: bool) -> None:
     ops = HttpServer(ops_app([service], worker), service.settings.host, service.settings.ops_port)
     ops_port = await ops.begin()
     if worker:
-        await worker.start()
+        await _start(worker, stop)
     server = HttpServer(service.app, service.settings.host, service.settings.port) if http else None
     port = await server.begin() if server else None
     log.info("serving", port=port, ops_port=ops_port)
@@ -99,6 +100,16 @@ async def _serve(service: Service, http: bool, work: bool) -> None:
         await service.close()
     service.database.close()
     log.info("stopped")
+
+
+async def _start(worker: Worker, stop: asyncio.Event) -> None:
+    """Starts the background work; where it still waits for a broker when the process is to stop, the wait ends."""
+    starting, stopping = asyncio.create_task(worker.start()), asyncio.create_task(stop.wait())
+    await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    for task in (starting, stopping):
+        task.cancel()  # changes nothing where it has ended
+    with contextlib.suppress(asyncio.CancelledError):
+        await starting
 
 
 def _uvloop() -> Callable[[], asyncio.AbstractEventLoop]:

@@ -62,6 +62,7 @@ class Database:
             pool_size=pool,
             max_overflow=pool,
             pool_timeout=5,
+            hide_parameters=True,  # an error's words go to the log; what a person typed does not
             connect_args={
                 "connect_timeout": 5,
                 "application_name": service,

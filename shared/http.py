@@ -10,7 +10,6 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Any, cast
 
-import structlog.contextvars
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
@@ -23,7 +22,7 @@ from shared.clock import Clock
 from shared.db import LOST, Database, DatabaseUnavailable
 from shared.errors import BadRequest, FieldError, Invalid, NotFound, Problem, TooLarge, TooMany
 from shared.ids import new_id
-from shared.logging import correlation_id, get_logger
+from shared.logging import correlation_id, get_logger, own_context
 from shared.tokens import Verifier
 
 log = get_logger(__name__)
@@ -31,7 +30,8 @@ log = get_logger(__name__)
 MAX_BODY = 64 * 1024
 PROBLEM = "application/problem+json"
 CORRELATION = "x-correlation-id"
-_GOOD_ID = re.compile(r"^[A-Za-z0-9-]{8,64}$")
+_GOOD_ID = re.compile(r"[A-Za-z0-9-]{8,64}")
+_METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"))
 
 
 def build_app(
@@ -123,7 +123,7 @@ class Edge:
             return await self._app(scope, receive, send)
         headers = dict(scope["headers"])
         given = headers.get(CORRELATION.encode(), b"").decode("latin-1")
-        id_ = given if _GOOD_ID.match(given) else str(new_id())
+        id_ = given if _GOOD_ID.fullmatch(given) else str(new_id())
         started = time.perf_counter()
         state: dict[str, int] = {}
 
@@ -134,10 +134,12 @@ class Edge:
                 self._count(scope, message["status"], time.perf_counter() - started)
             await send(message)
 
-        with structlog.contextvars.bound_contextvars(correlation_id=id_):
+        with own_context(correlation_id=id_):
             try:
                 await self._app(scope, _bounded(receive, headers, self._max_body), tell)
             except _BodyTooLarge as error:
+                if "status" in state:
+                    raise
                 await problem_response(TooLarge(error.detail))(scope, receive, tell)
             except ClientDisconnect:
                 # Half a body, or one that cannot be read as HTTP: not our fault, and nobody is left to be told.
@@ -150,7 +152,8 @@ class Edge:
 
     def _count(self, scope: Scope, status: int, seconds: float) -> None:
         route = getattr(scope.get("route"), "path", "none")
-        metrics.http_seconds.labels(self._service, scope["method"], route, status).observe(seconds)
+        method = scope["method"] if scope["method"] in _METHODS else "other"  # each new value would be kept for ever
+        metrics.http_seconds.labels(self._service, method, route, status).observe(seconds)
 
 
 class _BodyTooLarge(HTTPException):
@@ -174,8 +177,8 @@ def _bounded(receive: Receive, headers: dict[bytes, bytes], limit: int) -> Calla
         return message
 
     declared = headers.get(b"content-length", b"0")
-    if declared.isdigit() and int(declared) > limit:
-        seen = limit + 1
+    # By its length first: Python refuses to count thousands of digits.
+    if declared.isdigit() and (len(declared) > 20 or int(declared) > limit):
 
         async def refuse() -> Message:
             raise _BodyTooLarge(limit)

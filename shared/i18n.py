@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gettext
 import io
+import re
 from datetime import datetime, timedelta
 from functools import cache
 from pathlib import Path
@@ -21,6 +22,7 @@ from babel.numbers import format_decimal
 from shared.money import Currency, Money
 
 LANGUAGES = ("tr", "en")
+_WEIGHT = re.compile(r"(q=[01](\.[0-9]{0,3})?)?")
 DEFAULT_TIMEZONE = "Europe/Istanbul"
 SIGNS = {Currency.TRY: "₺", Currency.USD: "$"}
 
@@ -73,9 +75,10 @@ def negotiate(accept_language: str | None) -> str:
     """The first language of an Accept-Language header (RFC 9110, section 12.5.4) that we speak; Turkish otherwise."""
     ranked: list[tuple[float, int, str]] = []
     for position, part in enumerate((accept_language or "")[:200].split(",")[:10]):
-        tag, _, quality = part.strip().partition(";q=")
-        try:
-            ranked.append((-float(quality or 1), position, tag[:2].lower()))
-        except ValueError:
+        tag, _, weight = (piece.strip().lower() for piece in part.partition(";"))
+        if not _WEIGHT.fullmatch(weight):
             continue
+        quality = float(weight.removeprefix("q=") or 1)
+        if quality > 0:  # zero means "not this one"
+            ranked.append((-quality, position, tag.split("-")[0]))
     return next((tag for _, _, tag in sorted(ranked) if tag in LANGUAGES), "tr")

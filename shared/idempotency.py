@@ -17,6 +17,7 @@ from sqlalchemy import select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
+from shared.access import company_of, user_of
 from shared.errors import Invalid
 from shared.messaging.tables import idempotency_keys as keys
 from shared.tokens import Principal
@@ -46,10 +47,11 @@ def once(
     """Runs `operation` once per caller and key, and gives its first result (a `result`) to every repeat.
 
     Raises KeyReused where the key came with another method, path or body. Without a key it just runs.
+    Raises Forbidden where the caller is no person of a company: a key needs an owner.
     """
     if key is None:
         return operation()
-    who = str(caller.user_id)
+    who = f"{company_of(caller)}/{user_of(caller)}"
     fingerprint = hashlib.sha256(f"{request.method} {request.url.path}\n{body.model_dump_json()}".encode()).hexdigest()
     connection = session.connection()
     mine = insert(keys).values(caller=who, key=key, request=fingerprint).on_conflict_do_nothing().returning(keys.c.key)

@@ -20,7 +20,12 @@ def migrate(database: Database, package: str) -> None:
     """Brings the schema of `package` (such as `services.billing`) to its newest version."""
     config = _config(package)
     with database.engine.begin() as connection:
+        # A request's bounds on time are not a migration's: the other replica may take long, and so may an index.
+        connection.execute(text("set local lock_timeout = 0"))
+        connection.execute(text("set local statement_timeout = 0"))
         connection.execute(text("select pg_advisory_xact_lock(:lock)"), {"lock": LOCK})
+        # But a change of a table waits for its readers no longer than a request would: all others queue behind it.
+        connection.execute(text("set local lock_timeout = '10s'"))
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
 
@@ -33,7 +38,7 @@ def is_current(database: Database, package: str) -> bool:
         if connection.execute(text("select to_regclass('alembic_version')")).scalar() is None:
             return False
         at = connection.execute(text("select version_num from alembic_version")).scalar()
-    return at == head or at not in known
+    return at is not None and (at == head or at not in known)
 
 
 def run_env() -> None:

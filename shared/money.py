@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from decimal import Decimal
+from decimal import Context, Decimal, DecimalException, Inexact, InvalidOperation
 from enum import StrEnum
 from typing import Annotated, Self
 
 from pydantic import BaseModel, ConfigDict, Field
+
+MOST = 10**12
+"""Minor units; more is a mistake."""
+_EXACTLY = Context(prec=40, traps=[Inexact, InvalidOperation])
 
 
 class Currency(StrEnum):
@@ -21,16 +25,20 @@ class Money(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    minor: Annotated[int, Field(ge=-(10**12), le=10**12, description="minor units: kuruş or cents")]
+    minor: Annotated[int, Field(strict=True, ge=-MOST, le=MOST, description="minor units: kuruş or cents")]
     currency: Currency
 
     @classmethod
     def of(cls, amount: str | Decimal, currency: Currency) -> Self:
         """From decimal text such as `2970.00`. Raises ValueError where it has more than two decimals."""
-        scaled = Decimal(amount) * 100
-        if scaled != scaled.to_integral_value():
-            raise ValueError(f"more than two decimals: {amount}")
-        return cls(minor=int(scaled), currency=currency)
+        try:
+            value = Decimal(amount)
+            if not abs(value) * 100 <= MOST:  # before anything is scaled: `1e999999` is a short text
+                raise ValueError("not an amount we count with")
+            exact = value.quantize(Decimal("0.01"), context=_EXACTLY)
+        except DecimalException:
+            raise ValueError("not a decimal number with at most two decimals") from None
+        return cls(minor=int(exact.scaleb(2)), currency=currency)
 
     @property
     def decimal(self) -> Decimal:

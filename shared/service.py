@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -174,13 +175,17 @@ class HttpServer(uvicorn.Server):
 
     async def begin(self) -> int:
         """Starts serving and returns the port. Raises OSError where the port is taken."""
-        self._served = asyncio.create_task(self.serve())
+        host = self.config.host
+        # Our own socket: where it cannot have one, uvicorn ends the process.
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        listening = socket.create_server((host, self.config.port), family=family, backlog=self.config.backlog)
+        port: int = listening.getsockname()[1]
+        self._served = asyncio.create_task(self.serve([listening]))
         while not self.started:
             if self._served.done():
                 self._served.result()
-                raise OSError(f"cannot listen on {self.config.host}:{self.config.port}")
+                raise OSError(f"cannot serve on {host}:{port}")
             await asyncio.sleep(0.01)
-        port: int = self.servers[0].sockets[0].getsockname()[1]
         return port
 
     async def end(self) -> None:

@@ -6,6 +6,7 @@ is also read without it, so that one `AMQP_URL` configures them all and any of t
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from enum import StrEnum
 from functools import cached_property
@@ -31,7 +32,10 @@ class Environment(StrEnum):
 class ServiceSettings(BaseSettings):
     """What each service needs; a service's class sets `prefix` (such as `BILLING_`) and may add to `plain`."""
 
-    model_config = SettingsConfigDict(extra="ignore", hide_input_in_errors=True, populate_by_name=True)
+    # Case-sensitive: the fields' own names would otherwise read HOST and PORT, which belong to others.
+    model_config = SettingsConfigDict(
+        extra="ignore", hide_input_in_errors=True, populate_by_name=True, case_sensitive=True
+    )
     prefix: ClassVar[str] = ""
     plain: ClassVar[frozenset[str]] = frozenset()
     """Names of the class's own settings that are also read without the prefix."""
@@ -77,10 +81,23 @@ class ServiceSettings(BaseSettings):
 
     @model_validator(mode="after")
     def _workspaces_are_strangers_to_the_platform(self) -> Self:
-        host = urlsplit(self.public_url).hostname or ""
-        if self.workspaces_domain == host or self.workspaces_domain.endswith("." + host):
+        # Whole labels, and without the root's dot: `ws.example.com.` is below `example.com`.
+        host = (urlsplit(self.public_url).hostname or "").rstrip(".")
+        domain = self.workspaces_domain.strip(".")
+        if f".{domain}".endswith(f".{host}"):
             raise ValueError("WORKSPACES_DOMAIN must not be the platform's host or below it: cookies would be shared")
+        if host.endswith(f".{domain}"):
+            raise ValueError("PUBLIC_URL must not lie below WORKSPACES_DOMAIN: a workspace could take its name")
         return self
+
+    @field_validator("public_url")
+    @classmethod
+    def _has_a_host(cls, value: str) -> str:
+        with contextlib.suppress(ValueError):  # whose words would repeat the value
+            parts = urlsplit(value)
+            if parts.hostname and parts.username is None and parts.port != 0:
+                return value
+        raise ValueError("it must be a host, with a port or without, and nothing else")
 
     @field_validator("token_public_key")
     @classmethod

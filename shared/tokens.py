@@ -102,7 +102,7 @@ class Verifier:
             if not claims["iat"] - LEEWAY.seconds <= now.timestamp() < claims["exp"]:
                 raise BadToken
             return _principal(claims)
-        except (jwt.InvalidTokenError, KeyError, TypeError, ValueError):
+        except (jwt.InvalidTokenError, AttributeError, KeyError, RecursionError, TypeError, ValueError):
             raise BadToken from None
 
 
