@@ -22,7 +22,7 @@ class MailStore:
         """Open (and make) the file in a folder, or keep mails in memory when there is none."""
         where = ":memory:"
         if data_dir is not None:
-            data_dir.mkdir(parents=True, exist_ok=True)
+            data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
             where = str(data_dir / "mailbox.sqlite3")
         self._keep, self._keep_bytes = keep, keep_bytes
         self._lock = threading.RLock()

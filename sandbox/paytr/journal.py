@@ -40,7 +40,7 @@ class Journal:
         """Open (and make) the journal in a folder, or in memory when there is none."""
         where = ":memory:"
         if data_dir is not None:
-            data_dir.mkdir(parents=True, exist_ok=True)
+            data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
             where = str(data_dir / "paytr-sandbox.sqlite3")
         self._lock = threading.RLock()
         self._connection = sqlite3.connect(where, check_same_thread=False, isolation_level=None)

@@ -11,6 +11,7 @@ import pytest
 from sandbox.mailbox import app as mailbox_app
 from sandbox.mailbox.parsing import parse
 from sandbox.mailbox.settings import MailboxSettings
+from sandbox.mailbox.store import MailStore
 from tests.sandbox.conftest import serving
 
 
@@ -82,6 +83,12 @@ def test_mails_survive_a_restart(tmp_path):
             client.headers["x-smtp-port"] = str(app.state.receiver.port)
             send(client)
             assert len(client.get("/api/mails").json()) == expected
+
+
+def test_mails_are_for_their_owners_account_alone(tmp_path):
+    """They hold links that open accounts; a data folder may be one that others can look into."""
+    MailStore(tmp_path / "made", keep=5, keep_bytes=10_000)
+    assert (tmp_path / "made").stat().st_mode & 0o077 == 0
 
 
 def test_a_mails_html_cannot_act(mailbox):
