@@ -52,7 +52,7 @@ def run_reporting(
     environment: dict[str, str] | None = None,
     timeout_s: float,
 ) -> Finished:
-    """Run a command, hand each line it writes to `report`, keep the last 15.
+    """Run a command, hand each line it writes to `report` (indented: a detail), keep the last 15.
 
     A command that is still running after `timeout_s` seconds is killed and its tail says so.
     """
@@ -72,7 +72,7 @@ def run_reporting(
         try:
             for line in map(str.rstrip, process.stdout or ()):
                 if line:
-                    report(line)
+                    report(f"  {line}")
                     tail = [*tail[-14:], line]
         except BaseException:
             process.kill()

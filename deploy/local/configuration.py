@@ -8,12 +8,16 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from urllib.parse import urlsplit
+
+from pydantic import ValidationError
 
 from deploy.database import SERVICES
 from deploy.local.keys import Keys
 from deploy.local.processes import free_port
+from shared.settings import COMMON, ServiceSettings
 
 BACKEND = tuple(service for service in SERVICES if service != "gateway")
 SANDBOX_MERCHANT = "100001"
@@ -55,31 +59,56 @@ class Given:
         """Which parts are real."""
         return cls(
             smtp="SMTP_URL" in environment,
-            paytr="PAYTR_MERCHANT_ID" in environment,
-            databases=all(f"{service.upper()}_DATABASE_URL" in environment for service in SERVICES),
+            # One of them is enough to mean PayTR; what is missing is then asked for.
+            paytr=any(f"PAYTR_MERCHANT_{part}" in environment for part in ("ID", "KEY", "SALT")),
+            databases=all(database_variable(service) in environment for service in SERVICES),
             broker="AMQP_URL" in environment,
         )
 
 
-def public_url(port: int) -> str:
-    """The platform's address where nothing else is set; browsers resolve *.localhost by themselves (RFC 6761, 6.3)."""
-    return "http://youarecoder.localhost" + ("" if port == 80 else f":{port}")
+@dataclass(frozen=True)
+class Sites:
+    """The addresses a person's browser is given: the platform's, and the sandboxes' beside it."""
+
+    public: str
+    mailbox: str
+    paytr: str
+
+    @classmethod
+    def choose(cls, port: int, outside: Mapping[str, str]) -> Sites:
+        """`PUBLIC_URL` decides: its scheme and port (a proxy's, perhaps) are the sandboxes' too.
+
+        Browsers resolve *.localhost by themselves (RFC 6761, 6.3). For any other host the sandboxes are names below
+        it; below an address there are no names, and the sandboxes stay on this machine.
+        """
+        here = "" if port == 80 else f":{port}"
+        public = outside.get("PUBLIC_URL") or f"http://youarecoder.localhost{here}"
+        scheme, _, rest = public.partition("://")
+        host, _, given_port = rest.partition(":")
+        there = f":{given_port}" if given_port else ""
+        if host == "localhost" or host.endswith(".localhost"):
+            pattern = f"{scheme}://{{}}.localhost{there}"
+        elif host.replace(".", "").isdigit() or not host or host.startswith("["):
+            pattern = f"http://{{}}.localhost{here}"
+        else:
+            pattern = f"{scheme}://{{}}.{host}{there}"
+        return cls(public=public, mailbox=pattern.format("mailbox"), paytr=pattern.format("paytr"))
 
 
-def sandbox_url(name: str, port: int) -> str:
-    """Where a person's browser reaches a sandbox: a site of its own."""
-    return f"http://{name}.localhost" + ("" if port == 80 else f":{port}")
+def database_variable(service: str) -> str:
+    """Where a service's database is said."""
+    return f"{service.upper()}_DATABASE_URL"
 
 
 def environment(
     data: Path, keys: Keys, addresses: Addresses, databases: Mapping[str, str], outside: Mapping[str, str]
 ) -> dict[str, str]:
     """Every variable the services read; `outside` is the operator's own environment and wins."""
-    given = Given.read(outside)
+    given, sites = Given.read(outside), Sites.choose(addresses.public, outside)
     ours = {
         "ENVIRONMENT": "local",
         "TOKEN_PUBLIC_KEY": keys.token_public_key,
-        "PUBLIC_URL": public_url(addresses.public),
+        "PUBLIC_URL": sites.public,
         "WORKSPACES_DOMAIN": "workspaces.localhost",
         "CLOCK_FILE": str(data / "clock"),
         "GATEWAY_SIGNING_KEY": keys.signing_key,
@@ -96,7 +125,7 @@ def environment(
         **_network(keys.installation),
         "NOTIFIER_BILLING_URL": f"http://127.0.0.1:{addresses.http['billing']}",
     }
-    ours |= {f"{name.upper()}_DATABASE_URL": url for name, url in databases.items()}
+    ours |= {database_variable(name): url for name, url in databases.items()}
     ours |= {f"{name.upper()}_OPS_PORT": str(addresses.ops[name]) for name in SERVICES}
     ours |= {f"{name.upper()}_PORT": str(addresses.http[name]) for name in BACKEND}
     ours |= {f"GATEWAY_{name.upper()}_URL": f"http://127.0.0.1:{addresses.http[name]}" for name in BACKEND}
@@ -107,7 +136,7 @@ def environment(
             "SMTP_URL": f"smtp://127.0.0.1:{addresses.smtp}",
             "MAIL_FROM": "YouAreCoder <no-reply@youarecoder.test>",
             "STAFF_EMAIL": DEMO_EMAIL,
-            "GATEWAY_MAILBOX_URL": sandbox_url("mailbox", addresses.public),
+            "GATEWAY_MAILBOX_URL": sites.mailbox,
         }
     if not given.paytr:
         ours |= {
@@ -115,7 +144,7 @@ def environment(
             "PAYTR_MERCHANT_KEY": keys.paytr_merchant_key,
             "PAYTR_MERCHANT_SALT": keys.paytr_merchant_salt,
             "PAYTR_URL": f"http://127.0.0.1:{addresses.paytr}",
-            "PAYTR_BROWSER_URL": sandbox_url("paytr", addresses.public),
+            "PAYTR_BROWSER_URL": sites.paytr,
             "PAYTR_TEST_MODE": "1",
         }
     return {**ours, **{name: value for name, value in outside.items() if name in ours or name == "AMQP_URL"}}
@@ -129,6 +158,36 @@ def _network(installation: str) -> dict[str, str]:
         "PROVISIONER_BRIDGE": f"yac-{installation}",
         "PROVISIONER_SUBNET": f"10.{128 + place // 16}.{place % 16 * 16}.0/20",
     }
+
+
+def faults(outside: Mapping[str, str]) -> list[str]:
+    """What is wrong with the settings of all services in this process's environment, one line a variable.
+
+    A variable is named as the operator set it in `outside`; values are never told: they may be secrets.
+    """
+    found: dict[str, str] = {}
+    for service in SERVICES:
+        kind: type[ServiceSettings] = import_module(f"{package_of(service)}.settings").Settings
+        try:
+            kind()
+        except ValidationError as error:
+            for fault in error.errors(include_input=False, include_url=False):
+                words = fault["msg"].removeprefix("Value error, ")
+                if not fault["loc"]:  # the settings do not fit together
+                    found.setdefault(words, words)
+                    continue
+                name = str(fault["loc"][0])
+                setting = name.removeprefix(kind.prefix).lower()
+                if setting in COMMON | kind.plain and name not in outside:
+                    name = setting.upper()
+                meant = kind.model_fields[setting].description
+                found.setdefault(name, f"{name}: {words}" + (f" ({meant})" if meant else ""))
+    return list(found.values())
+
+
+def package_of(service: str) -> str:
+    """The import name of a service."""
+    return f"services.{service}" if service in BACKEND else service
 
 
 def health_urls(addresses: Addresses, separate: bool) -> str:

@@ -4,18 +4,13 @@ from __future__ import annotations
 
 from importlib import import_module
 
-from deploy.local.configuration import BACKEND, Addresses
+from deploy.local.configuration import Addresses, package_of
 from shared.service import HttpServer, Service, Worker, ops_app, prepare, transport_for
 from shared.settings import load
 from shared.upstream import Upstream
 
 ORDER = ("identity", "billing", "provisioner", "scheduler", "notifier", "gateway")
 """A service is built after those it calls."""
-
-
-def package_of(service: str) -> str:
-    """The import name of a service."""
-    return f"services.{service}" if service in BACKEND else service
 
 
 async def prepare_all() -> None:

@@ -198,7 +198,10 @@ def _build(client: docker.DockerClient, name: str, arguments: dict[str, str], re
 
 
 def _follow(stream: Iterable[Mapping[str, Any]], what: str, report: Report) -> None:
-    """Hand the engine's progress on, line by line; raise ImageUnavailable with its last lines when it fails."""
+    """Hand the engine's progress on, line by line (indented: a detail).
+
+    Raises ImageUnavailable with its last lines when it fails.
+    """
     tail: list[str] = []
     for message in stream:
         if "error" in message:
@@ -208,7 +211,7 @@ def _follow(stream: Iterable[Mapping[str, Any]], what: str, report: Report) -> N
             continue  # one line a downloaded block would drown the rest
         for line in text.splitlines():
             if line.strip():
-                report(line.rstrip())
+                report(f"  {line.rstrip()}")
                 tail = [*tail[-14:], line.rstrip()]
 
 

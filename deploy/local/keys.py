@@ -33,8 +33,14 @@ def load(file: Path) -> Keys:
     if file.exists():
         return Keys(**json.loads(file.read_text()))
     keys = _make()
-    with open(file, "x", opener=lambda path, flags: os.open(path, flags, 0o600)) as output:
+    # Under its name only when whole: half a file of keys would end every further start.
+    making = file.with_suffix(".new")
+    making.unlink(missing_ok=True)
+    with open(making, "x", opener=lambda path, flags: os.open(path, flags, 0o600)) as output:
         json.dump(asdict(keys), output, indent=1)
+        output.flush()
+        os.fsync(output.fileno())
+    making.replace(file)
     return keys
 
 

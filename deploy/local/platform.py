@@ -9,21 +9,46 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import threading
-from collections.abc import Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from deploy import database
-from deploy.local import configuration, embedded, engine, images, keys, postgres, rabbitmq, traefik
-from deploy.local.configuration import Addresses, Given
-from deploy.local.processes import Report
-from deploy.local.sandboxes import Sandboxes
-from deploy.local.separate import Separate
+from deploy.local import configuration, keys, postgres, rabbitmq, reachable, traefik
+from deploy.local.configuration import Addresses, Given, Sites
+from deploy.local.processes import Report, StartFailed, end_left_behind
+from shared.logging import get_logger
 
-IMAGES = ("firewall", "workspace")
+UNKNOWN_YET = "postgresql://unknown@127.0.0.1:1/yet"
+PARTS = {"logs": "services", "traefik": "Traefik", "rabbitmq": "RabbitMQ"}
+"""Folders of parts whose processes outlive a killed platform. PostgreSQL looks after its own."""
+
+log = get_logger(__name__)
+
+
+def clear_left_behind(data: Path, report: Report) -> None:
+    """Ends what a platform that was killed left running on this folder; its Traefik would hold the port.
+
+    Only for who holds the data folder.
+    """
+    for folder, name in PARTS.items():
+        end_left_behind(data / folder, name, report)
+
+
+class Part(Protocol):
+    """A program beside us."""
+
+    def is_running(self) -> bool:
+        """Whether it is alive."""
+
+    def stop(self) -> None:
+        """Returns when it has ended. Safe to call again."""
+
+
+P = TypeVar("P", bound=Part)
 
 
 class Services(Protocol):
@@ -53,40 +78,42 @@ class Platform:
     def __init__(self, options: Options, outside: Mapping[str, str], report: Report) -> None:
         self.options = options
         self.given = Given.read(outside)
+        self.sites = Sites.choose(options.port, outside)
         self.addresses = Addresses.choose(options.port)
         self.environment: dict[str, str] = {}
         self.services: Services | None = None
         self._outside = outside
         self._report = report
         self._running = AsyncExitStack()
-        options.data.mkdir(parents=True, exist_ok=True)
         self.keys = keys.load(options.data / "keys.json")
 
-    @property
-    def public_url(self) -> str:
-        """The address to open."""
-        return self.environment["PUBLIC_URL"]
-
     async def start(self) -> None:
-        """Starts everything; returns when the site is served. What fails on the way is undone."""
+        """Starts everything; returns when the site is served. What fails, or is cancelled, on the way is undone.
+
+        Raises StartFailed with words for a person.
+        """
         try:
-            databases = await asyncio.to_thread(self._databases)
-            self.environment = self._settings(databases)
-            os.environ.update(self.environment)
+            self._check_settings()
+            databases = await self._start_database()
+            broker = await self._start_broker()
+            self._set_environment(databases, broker)
             self._report("Bringing the databases to the newest version …")
+            from deploy.local import embedded  # reads the environment that was just made
+            from deploy.local.sandboxes import Sandboxes
+
             await embedded.prepare_all()
-            sandboxes = Sandboxes(self.options.data, self.keys, self.addresses, self.given, self.public_url)
+            sandboxes = Sandboxes(self.options.data, self.keys, self.addresses, self.given, self.sites.public)
             await sandboxes.start()
             self._running.push_async_callback(sandboxes.stop)
-            self._write_routes()
-            await asyncio.to_thread(self._start_traefik)
-            self._in_background(self._keep_traefik())
             self._report("Starting the services …")
             self.services = self._build_services()
             self._running.push_async_callback(self.services.stop)
             await self.services.start()
+            # Last to come and first to go: who finds the door open finds somebody behind it.
+            self._write_routes()
+            await self._start_traefik()
             if self.options.workspaces:
-                threading.Thread(target=self._prepare_workspaces, name="engine", daemon=True).start()
+                self._prepare_workspaces()
         except BaseException:
             await self.stop()
             raise
@@ -95,26 +122,67 @@ class Platform:
         """Stops everything in the opposite order. Workspaces keep running: they do not depend on us."""
         await self._running.aclose()
 
-    def _databases(self) -> dict[str, str]:
+    def _check_settings(self) -> None:
+        """Before anything runs: what the operator has set must make sense to every service."""
+        self._set_environment(
+            dict.fromkeys(database.SERVICES, UNKNOWN_YET), os.environ.get("AMQP_URL")
+        )
+        if found := configuration.faults(self._outside):
+            raise StartFailed("These settings in the environment are wrong or missing:\n  " + "\n  ".join(found))
+
+    def _set_environment(self, databases: Mapping[str, str], broker: str | None) -> None:
+        made = configuration.environment(self.options.data, self.keys, self.addresses, databases, self._outside)
+        made["SCHEDULER_HEALTH_URLS"] = configuration.health_urls(self.addresses, self.options.separate)
+        if broker:
+            made["AMQP_URL"] = broker
+        self.environment = made
+        os.environ.update(made)
+
+    async def _start_database(self) -> dict[str, str]:
+        names = [configuration.database_variable(service) for service in database.SERVICES]
+        given = {name: self._outside[name] for name in names if name in self._outside}
+        if given:
+            self._report("Looking for your databases …")
+            await asyncio.to_thread(reachable.databases, given)
         if self.given.databases:
             return {}
-        server = postgres.start(self.options.data / "postgres", self._report)
-        self._running.callback(server.stop)
-        return database.create(server.admin_dsn, "youarecoder", self.keys.database_passwords)
+        folder = self.options.data / "postgres"
+        self._report("Starting PostgreSQL …")
 
-    def _settings(self, databases: Mapping[str, str]) -> dict[str, str]:
-        given = configuration.environment(self.options.data, self.keys, self.addresses, databases, self._outside)
-        given["SCHEDULER_HEALTH_URLS"] = configuration.health_urls(self.addresses, self.options.separate)
-        if self.options.separate and not self.given.broker:
-            broker = rabbitmq.start(self.options.data / "rabbitmq", self._report)
-            self._running.callback(broker.stop)
-            given["AMQP_URL"] = broker.url
-        return given
+        def again(old: postgres.PostgresServer) -> postgres.PostgresServer:
+            old.stop()  # lets go of the folder
+            return postgres.start(folder, self._report, port=old.port)
+
+        server = await self._run("PostgreSQL", lambda: postgres.start(folder, self._report), again)
+        return await asyncio.to_thread(
+            database.create, server.admin_dsn, "youarecoder", self.keys.database_passwords
+        )
+
+    async def _start_broker(self) -> str | None:
+        if self.given.broker:
+            self._report("Looking for your RabbitMQ …")
+            await reachable.broker(self._outside["AMQP_URL"])
+            return self._outside["AMQP_URL"]
+        if not self.options.separate:
+            return None
+
+        def again(old: rabbitmq.RabbitServer) -> rabbitmq.RabbitServer:
+            old.restart()
+            return old
+
+        folder = self.options.data / "rabbitmq"
+        return (await self._run("RabbitMQ", lambda: rabbitmq.start(folder, self._report), again)).url
 
     def _build_services(self) -> Services:
         if self.options.separate:
+            from deploy.local.separate import Separate
+
             environment = {**os.environ, **self.environment}
-            return Separate(self.addresses, environment, self.options.data / "logs", self._report)
+            separate = Separate(self.addresses, environment, self.options.data / "logs", self._report)
+            self._in_background(separate.watch(), "keep services")
+            return separate
+        from deploy.local import embedded
+
         return embedded.Embedded(self.addresses)
 
     def _write_routes(self) -> None:
@@ -134,36 +202,61 @@ class Platform:
         traefik.write_routes(folder / "sandbox.yml", self._sandbox_routes())
 
     def _sandbox_routes(self) -> dict[str, object]:
-        ports = {}
+        served = {}
         if not self.given.smtp:
-            ports["mailbox"] = self.addresses.mailbox
+            served["mailbox"] = (self.sites.mailbox, self.addresses.mailbox)
         if not self.given.paytr:
-            ports["paytr"] = self.addresses.paytr
-        if not ports:
+            served["paytr"] = (self.sites.paytr, self.addresses.paytr)
+        if not served:
             return {}
-        routers = {name: {"rule": f"Host(`{name}.localhost`)", "service": name} for name in ports}
-        services = {
-            name: {"loadBalancer": {"servers": [{"url": f"http://127.0.0.1:{port}"}]}} for name, port in ports.items()
-        }
+        routers, services = {}, {}
+        for name, (address, port) in served.items():
+            # Above the route of the platform's other names.
+            host = configuration.host_of(address).partition(":")[0]
+            routers[name] = {"rule": f"Host(`{host}`)", "service": name, "entryPoints": ["web"], "priority": 900}
+            services[name] = {"loadBalancer": {"servers": [{"url": f"http://127.0.0.1:{port}"}]}}
         return {"http": {"routers": routers, "services": services}}
 
-    def _start_traefik(self) -> None:
+    async def _start_traefik(self) -> None:
         data, bind, port = self.options.data, self.options.bind, self.options.port
-        self._traefik = traefik.start(data / "traefik", data / "routes", host=bind, port=port)
 
-    async def _keep_traefik(self) -> None:
-        """Starts Traefik again when it ends by itself; ends it when the platform does."""
-        try:
+        def start() -> traefik.TraefikServer:
+            return traefik.start(data / "traefik", data / "routes", host=bind, port=port)
+
+        await self._run("Traefik", start, lambda old: start())
+
+    def _prepare_workspaces(self) -> None:
+        from deploy.local.workspaces import Workspaces
+
+        workspaces = Workspaces(self.options.data / "engine", self._report)
+        workspaces.start()
+        self._running.callback(workspaces.stop)
+
+    async def _run(self, name: str, start: Callable[[], P], again: Callable[[P], P]) -> P:
+        """Starts a part, starts it again when it ends by itself, and stops it when the platform stops."""
+        part = await _started(start)
+
+        async def stop() -> None:
+            await asyncio.to_thread(part.stop)
+
+        async def keep() -> None:
+            nonlocal part
             while True:
                 await asyncio.sleep(1)
-                if not self._traefik.is_running():
-                    self._report("Traefik ended and is started again")
-                    await asyncio.to_thread(self._start_traefik)
-        finally:
-            self._traefik.stop()
+                if part.is_running():
+                    continue
+                self._report(f"{name} ended by itself and is started again")
+                try:
+                    part = await _started(partial(again, part))
+                except StartFailed as problem:
+                    log.error("a part could not be started again", part=name, problem=str(problem))
 
-    def _in_background(self, work: Coroutine[None, None, None]) -> None:
-        task = asyncio.create_task(work)
+        self._running.push_async_callback(stop)
+        self._in_background(keep(), f"keep {name}")
+        return part
+
+    def _in_background(self, work: Coroutine[None, None, None], name: str) -> None:
+        task = asyncio.create_task(work, name=name)
 
         async def end() -> None:
             task.cancel()
@@ -172,13 +265,14 @@ class Platform:
 
         self._running.push_async_callback(end)
 
-    def _prepare_workspaces(self) -> None:
-        """Docker and its images; whatever is missing is said in words, and the site goes on without."""
-        try:
-            client = engine.ensure(self.options.data / "engine", self._report)
-            for name in IMAGES:
-                images.ensure(client, name, self._report)
-            client.close()
-            self._report("Workspaces can be started.")
-        except (engine.EngineUnavailable, images.ImageUnavailable) as problem:
-            self._report(f"Workspaces cannot be started yet: {problem}")
+
+async def _started(start: Callable[[], P]) -> P:
+    """Starts a part in a thread. Cancelled meanwhile, it waits for the part and stops it: nothing is left running."""
+    starting = asyncio.ensure_future(asyncio.to_thread(start))
+    try:
+        return await asyncio.shield(starting)
+    except asyncio.CancelledError:
+        await asyncio.wait([starting])
+        if starting.exception() is None:
+            await asyncio.to_thread(starting.result().stop)
+        raise

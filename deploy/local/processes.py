@@ -1,5 +1,6 @@
 """Child processes of the platform: started with a log of their own, awaited, and ended by their id."""
 
+import contextlib
 import os
 import signal
 import socket
@@ -14,6 +15,9 @@ Report = Callable[[str], None]
 """Takes one line for the person at the terminal."""
 
 LOG_LIMIT_BYTES = 10 * 1024 * 1024
+
+MARK = "YOUARECODER_FOLDER"
+"""In the environment of every child: which folder of which platform it works for."""
 
 
 class StartFailed(RuntimeError):
@@ -43,6 +47,7 @@ def spawn(
 
     It gets a session of its own: Ctrl-C at the terminal reaches the platform only, which then ends its
     children in the right order (a database that stops before the services makes each of them complain).
+    The folder of the log is its mark: when the platform is killed, the next start finds it by that.
     """
     if log.exists() and log.stat().st_size > LOG_LIMIT_BYTES:
         log.replace(log.with_name(log.name + ".1"))
@@ -54,12 +59,53 @@ def spawn(
             stdout=output,
             stderr=subprocess.STDOUT,
             cwd="/",
-            env=dict(env) if env is not None else None,
+            env={**(os.environ if env is None else env), MARK: _mark(log.parent)},
             start_new_session=True,
             user=user,
             group=group,
             extra_groups=[] if user is not None else None,
         )
+
+
+def _mark(folder: Path) -> str:
+    """Device and inode: the same folder by whatever path, and no other machine's or container's of the same name."""
+    found = folder.stat()
+    return f"{found.st_dev}:{found.st_ino}"
+
+
+def left_behind(folder: Path) -> list[psutil.Process]:
+    """The processes that `spawn` started with a log in this folder, and what they started themselves.
+
+    Only for who holds the folder's lock: to anybody else they are a running platform's.
+    """
+    if not folder.is_dir():
+        return []
+    mark = _mark(folder)
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if process.environ().get(MARK) == mark and process.pid != os.getpid():
+                found.append(process)
+        except (psutil.Error, OSError):
+            continue  # gone meanwhile, or another account's: not ours
+    return found
+
+
+def end_left_behind(folder: Path, name: str, report: Report, patience: float = 10) -> None:
+    """Ends what a platform that was killed left running in this folder: SIGTERM, after `patience` seconds SIGKILL."""
+    found = left_behind(folder)
+    if not found:
+        return
+    report(f"Ending {name} that a killed platform left behind (process {', '.join(str(p.pid) for p in found)}) …")
+    # psutil compares the time a process began before it signals: a number that went to another program is spared.
+    for process in found:
+        with contextlib.suppress(psutil.Error):
+            process.terminate()
+    _, still = psutil.wait_procs(found, timeout=patience)
+    for process in still:
+        with contextlib.suppress(psutil.Error):
+            process.kill()
+    psutil.wait_procs(still, timeout=5)
 
 
 def log_tail(log: Path, lines: int = 12) -> str:

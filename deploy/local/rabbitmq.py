@@ -86,7 +86,7 @@ def start(directory: Path, report: Report = lambda line: None, *, port: int | No
     port = port or processes.free_port()
     distribution_port, mapper_port = processes.free_port(), processes.free_port()
     _write_settings(directory, port, password)
-    report("Starting RabbitMQ …")
+    report("Starting RabbitMQ (some ten seconds) …")
     mapper = _start_mapper(directory, mapper_port)
     try:
         process = _start_broker(directory, port, distribution_port, mapper_port)

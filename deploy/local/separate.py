@@ -11,8 +11,8 @@ import urllib.request
 from pathlib import Path
 
 from deploy.local import processes
-from deploy.local.configuration import Addresses
-from deploy.local.embedded import ORDER, package_of
+from deploy.local.configuration import Addresses, package_of
+from deploy.local.embedded import ORDER
 from deploy.local.processes import Report
 
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -39,8 +39,8 @@ class Separate:
 
     async def stop(self) -> None:
         """Asks the front door first, then the others, to finish and end."""
-        for name in reversed(ORDER):
-            await asyncio.to_thread(self.end, name)
+        await asyncio.to_thread(self.end, ORDER[-1])
+        await asyncio.gather(*(asyncio.to_thread(self.end, name) for name in ORDER[:-1]))
 
     def end(self, name: str) -> None:
         """Ends one service gracefully."""

@@ -109,7 +109,7 @@ def test_apparmor_in_the_kernel_brings_its_parser() -> None:
 def test_a_command_that_hangs_is_stopped_and_says_so() -> None:
     lines: list[str] = []
     done = apt.run_reporting(["sh", "-c", "echo begun; exec sleep 30"], lines.append, timeout_s=0.5)
-    assert lines == ["begun"]
+    assert lines == ["  begun"]
     assert done.returncode != 0
     assert "stopped after 0.5 seconds" in done.tail[-1]
 
