@@ -1,0 +1,1 @@
+"""The smallest service: one table, doors for every kind of caller, doors that go wrong."""
