@@ -8,6 +8,7 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
+from collections.abc import Mapping
 from pathlib import Path
 
 from deploy.local import processes
@@ -17,6 +18,13 @@ from deploy.local.processes import Report
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 PATIENCE_S = 60.0
+
+
+def of_service(name: str, environment: Mapping[str, str]) -> dict[str, str]:
+    """The environment without what is another service's own: its database, its keys; PayTR's secrets are billing's."""
+    foreign = tuple(f"{other.upper()}_" for other in ORDER if other != name)
+    secret = () if name == "billing" else ("PAYTR_MERCHANT_KEY", "PAYTR_MERCHANT_SALT")
+    return {key: value for key, value in environment.items() if not key.startswith(foreign) and key not in secret}
 
 
 class Separate:
@@ -31,7 +39,7 @@ class Separate:
 
     async def start(self) -> None:
         """Starts all, then waits until each is ready."""
-        self._logs.mkdir(exist_ok=True)
+        self._logs.mkdir(mode=0o700, exist_ok=True)
         for name in ORDER:
             self._spawn(name)
         for name in ORDER:
@@ -68,7 +76,7 @@ class Separate:
 
     def _spawn(self, name: str) -> None:
         command = [sys.executable, "-m", package_of(name), "serve"]
-        environment = {**self._environment, "PYTHONPATH": str(CHECKOUT)}
+        environment = {**of_service(name, self._environment), "PYTHONPATH": str(CHECKOUT)}
         self._running[name] = processes.spawn(command, self._logs / f"{name}.log", env=environment)
 
     def _wait(self, name: str) -> None:
