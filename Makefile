@@ -4,7 +4,7 @@ PYTHON := .venv/bin/python
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help env up test lint docs lock
+.PHONY: help env test-env up test lint docs lock
 
 help:  ## print these commands
 	@echo "make COMMAND [ARGS='…']"
@@ -13,16 +13,20 @@ help:  ## print these commands
 env:  ## make .venv from requirements.lock (quick when nothing changed)
 	@sh deploy/bootstrap.sh env
 
+# The same with the tests' tools. Without `##`: `test` and `lint` ask for it by themselves.
+test-env:
+	@sh deploy/bootstrap.sh test-env
+
 # exec: no shell stands between make and the platform, so one Ctrl-C is one signal and the exit code is its own.
 up: env  ## run the whole platform on this machine; Ctrl-C stops it
 	@exec $(PYTHON) -m deploy.local up $(ARGS)
 
 # Two workers; the stories of one platform stay together on one (tests/conftest.py).
-test: env  ## run every test (ARGS="tests/billing -k refund" runs some)
+test: test-env  ## run every test (ARGS="tests/billing -k refund" runs some)
 	@sh deploy/bootstrap.sh test-needs
 	@exec $(PYTHON) -m pytest -n 2 --dist loadgroup $(ARGS)
 
-lint: env  ## check style, likely bugs and types
+lint: test-env  ## check style, likely bugs and types
 	@$(PYTHON) -m ruff check .
 	@$(PYTHON) -m mypy
 
@@ -30,7 +34,9 @@ docs: env  ## write the generated documents again (events, AsyncAPI, OpenAPI)
 	@$(PYTHON) -m deploy.catalogue $(ARGS)
 	@exec $(PYTHON) -m deploy.openapi $(ARGS)
 
-# No index address may enter the lock: the same file has to work with every machine's own registry settings.
-lock: env  ## write requirements.lock again from pyproject.toml (ARGS="--upgrade" takes newer versions)
-	@exec $(PYTHON) -m uv pip compile pyproject.toml --extra embedded --extra test --generate-hashes \
-		--no-emit-index-url --no-emit-find-links --no-header --quiet -o requirements.lock $(ARGS)
+# No index address may enter a lock: the same file has to work with every machine's own registry settings.
+COMPILE = $(PYTHON) -m uv pip compile pyproject.toml --generate-hashes --no-emit-index-url --no-emit-find-links \
+	--no-header --quiet
+lock: test-env  ## write both locks again from pyproject.toml (ARGS="--upgrade" takes newer versions)
+	@$(COMPILE) --extra embedded -o requirements.lock $(ARGS)
+	@exec $(COMPILE) --extra embedded --extra test -c requirements.lock -o requirements-test.lock $(ARGS)

@@ -1,6 +1,7 @@
 #!/bin/sh
 # Makes what the platform's own commands stand on.
 #   sh deploy/bootstrap.sh env         .venv from requirements.lock; does nothing when the lock did not change
+#   sh deploy/bootstrap.sh test-env    the same with the tests' tools: requirements-test.lock, which holds both
 #   sh deploy/bootstrap.sh test-needs  programs the tests drive: a RabbitMQ server, a browser, git
 # Plain sh and nothing but Debian's essential programs: it runs before anything of ours is there.
 set -eu
@@ -57,9 +58,12 @@ find_python() {
     return 1
 }
 
+# $1: the lock; $2: its stamp in .venv. An environment with the tests' tools serves `make up` as well.
 make_env() {
+    lock=$1
+    stamp=$2
     # The folder's name is in the stamp because a virtual environment does not survive being moved.
-    want="$(sha256sum <requirements.lock | cut -d' ' -f1) $(pwd -P)"
+    want="$(sha256sum <"$lock" | cut -d' ' -f1) $(pwd -P)"
     is_current && return 0
     if command -v flock >/dev/null 2>&1; then  # two commands in one checkout: the second waits for the first
         exec 9>.venv.lock
@@ -78,19 +82,19 @@ make_env() {
         apt_install python3-venv || fail "python3-venv could not be installed."
     fi
 
-    say "Making the Python environment (.venv) from requirements.lock; the first time takes a minute …"
-    rm -f .venv/lock.stamp
+    say "Making the Python environment (.venv) from $lock; the first time takes a minute …"
+    rm -f ".venv/$stamp"
     if ! { .venv/bin/python -c 'import pip' && [ "$(cat .venv/place 2>/dev/null)" = "$(pwd -P)" ]; } >/dev/null 2>&1; then
         quietly "$python" -m venv --clear .venv || fail "The environment could not be made (see above)."
         pwd -P >.venv/place
     fi
     quietly .venv/bin/python -m pip install --disable-pip-version-check --no-input --no-deps --require-hashes \
-        -r requirements.lock || fail "The packages of requirements.lock could not be installed (see above)."
-    printf '%s\n' "$want" >.venv/lock.stamp
+        -r "$lock" || fail "The packages of $lock could not be installed (see above)."
+    printf '%s\n' "$want" >".venv/$stamp"
     say "The Python environment is ready."
 }
 
-is_current() { [ -x .venv/bin/python ] && [ "$(cat .venv/lock.stamp 2>/dev/null)" = "$want" ]; }
+is_current() { [ -x .venv/bin/python ] && [ "$(cat ".venv/$stamp" 2>/dev/null)" = "$want" ]; }
 
 test_needs() {
     missing=
@@ -108,7 +112,8 @@ test_needs() {
 }
 
 case "${1:-}" in
-    env) make_env ;;
+    env) make_env requirements.lock lock.stamp ;;
+    test-env) make_env requirements-test.lock test-lock.stamp ;;
     test-needs) test_needs ;;
-    *) fail "usage: sh deploy/bootstrap.sh env | test-needs" ;;
+    *) fail "usage: sh deploy/bootstrap.sh env | test-env | test-needs" ;;
 esac

@@ -19,7 +19,8 @@ from typing import Protocol, TypeVar
 from deploy import database
 from deploy.local import configuration, keys, postgres, rabbitmq, reachable, traefik
 from deploy.local.configuration import Addresses, Given, Sites
-from deploy.local.processes import Report, StartFailed, end_left_behind
+from deploy.local.processes import Report, StartFailed, end_left_behind, limit
+from deploy.local.terminal import PLATFORM_LOG
 from shared.logging import get_logger
 
 UNKNOWN_YET = "postgresql://unknown@127.0.0.1:1/yet"
@@ -63,13 +64,12 @@ class Services(Protocol):
 
 @dataclass(frozen=True)
 class Options:
-    """What the command line chose. `separate`: a process a service, on RabbitMQ. `workspaces`: mind the engine."""
+    """What the command line chose. `separate`: a process a service, on RabbitMQ."""
 
     data: Path
     port: int
     bind: str = "127.0.0.1"
     separate: bool = False
-    workspaces: bool = True
 
 
 class Platform:
@@ -94,6 +94,8 @@ class Platform:
         """
         try:
             self._check_settings()
+            await self._check_given_servers()
+            self._in_background(self._limit_logs(), "limit logs")
             databases = await self._start_database()
             broker = await self._start_broker()
             self._set_environment(databases, broker)
@@ -112,8 +114,7 @@ class Platform:
             # Last to come and first to go: who finds the door open finds somebody behind it.
             self._write_routes()
             await self._start_traefik()
-            if self.options.workspaces:
-                self._prepare_workspaces()
+            self._prepare_workspaces()
         except BaseException:
             await self.stop()
             raise
@@ -130,6 +131,16 @@ class Platform:
         if found := configuration.faults(self._outside):
             raise StartFailed("These settings in the environment are wrong or missing:\n  " + "\n  ".join(found))
 
+    async def _check_given_servers(self) -> None:
+        names = [configuration.database_variable(service) for service in database.SERVICES]
+        given = {name: self._outside[name] for name in names if name in self._outside}
+        if given:
+            self._report("Looking for your databases …")
+            await asyncio.to_thread(reachable.databases, given)
+        if self.given.broker:
+            self._report("Looking for your RabbitMQ …")
+            await reachable.broker(self._outside["AMQP_URL"])
+
     def _set_environment(self, databases: Mapping[str, str], broker: str | None) -> None:
         made = configuration.environment(self.options.data, self.keys, self.addresses, databases, self._outside)
         made["SCHEDULER_HEALTH_URLS"] = configuration.health_urls(self.addresses, self.options.separate)
@@ -139,11 +150,6 @@ class Platform:
         os.environ.update(made)
 
     async def _start_database(self) -> dict[str, str]:
-        names = [configuration.database_variable(service) for service in database.SERVICES]
-        given = {name: self._outside[name] for name in names if name in self._outside}
-        if given:
-            self._report("Looking for your databases …")
-            await asyncio.to_thread(reachable.databases, given)
         if self.given.databases:
             return {}
         folder = self.options.data / "postgres"
@@ -160,8 +166,6 @@ class Platform:
 
     async def _start_broker(self) -> str | None:
         if self.given.broker:
-            self._report("Looking for your RabbitMQ …")
-            await reachable.broker(self._outside["AMQP_URL"])
             return self._outside["AMQP_URL"]
         if not self.options.separate:
             return None
@@ -254,6 +258,13 @@ class Platform:
         self._running.push_async_callback(stop)
         self._in_background(keep(), f"keep {name}")
         return part
+
+    async def _limit_logs(self) -> None:
+        while True:
+            for file in self.options.data.glob("*/*.log"):
+                if file.name != PLATFORM_LOG:  # rotates by itself
+                    await asyncio.to_thread(limit, file)
+            await asyncio.sleep(60)
 
     def _in_background(self, work: Coroutine[None, None, None], name: str) -> None:
         task = asyncio.create_task(work, name=name)

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -49,8 +50,7 @@ def spawn(
     children in the right order (a database that stops before the services makes each of them complain).
     The folder of the log is its mark: when the platform is killed, the next start finds it by that.
     """
-    if log.exists() and log.stat().st_size > LOG_LIMIT_BYTES:
-        log.replace(log.with_name(log.name + ".1"))
+    limit(log)
     # Only the platform's own account reads it: a database's log can quote the statements that failed.
     with open(log, "ab", opener=lambda path, flags: os.open(path, flags, 0o600)) as output:
         return subprocess.Popen(
@@ -65,6 +65,13 @@ def spawn(
             group=group,
             extra_groups=[] if user is not None else None,
         )
+
+
+def limit(log: Path) -> None:
+    """Moves what a log holds to `<log>.1` when it has grown large; whoever writes goes on in the emptied file."""
+    if log.exists() and log.stat().st_size > LOG_LIMIT_BYTES:
+        shutil.copy2(log, log.with_name(log.name + ".1"))
+        os.truncate(log, 0)  # the writers append: theirs is the new end
 
 
 def _mark(folder: Path) -> str:

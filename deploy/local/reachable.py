@@ -31,11 +31,12 @@ async def broker(url: str) -> None:
     """Logs in to the broker. StartFailed says where it was looked for and why not."""
     import aio_pika
 
-    parts = urlsplit(url)
+    where = "the address given"
     try:
+        parts = urlsplit(url)
+        where = f"{parts.hostname}:{parts.port or (5671 if parts.scheme == 'amqps' else 5672)}"
         connection = await asyncio.wait_for(aio_pika.connect(url, timeout=PATIENCE_S), PATIENCE_S)
         await connection.close()
     except Exception as error:  # the client library's own, the socket's and the address's
-        where = f"{parts.hostname}"
         words = str(error) or type(error).__name__
         raise StartFailed(f"AMQP_URL: RabbitMQ at {where} cannot be used: {words}") from None

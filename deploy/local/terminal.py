@@ -11,8 +11,10 @@ from typing import Any
 
 from shared.logging import configure
 
+PLATFORM_LOG = "platform.log"
 LOG_BYTES = 10 * 1024 * 1024
 OLD_LOGS = 3
+LEVELS = ("debug", "info", "warning", "error")
 DETAIL_EVERY_S = 2.0
 WIDTH = 110
 
@@ -44,12 +46,13 @@ class Terminal:
     def keep_logs(self, folder: Path, level: str) -> Path:
         """From now on logs go to a file of bounded size in `folder`, errors of it to the person in one line each."""
         folder.mkdir(mode=0o700, exist_ok=True)
-        configure("platform", level)
+        # A level there is none of is a wrong setting, which the platform tells a moment later.
+        configure("platform", level if level in LEVELS else "info")
         root = logging.getLogger()
-        file = RotatingFileHandler(folder / "platform.log", maxBytes=LOG_BYTES, backupCount=OLD_LOGS)
+        file = RotatingFileHandler(folder / PLATFORM_LOG, maxBytes=LOG_BYTES, backupCount=OLD_LOGS)
         file.setFormatter(root.handlers[0].formatter)
-        root.handlers = [file, _Errors(self, folder / "platform.log")]
-        return folder / "platform.log"
+        root.handlers = [file, _Errors(self, folder / PLATFORM_LOG)]
+        return folder / PLATFORM_LOG
 
 
 class _Errors(logging.Handler):
@@ -60,6 +63,10 @@ class _Errors(logging.Handler):
         self._terminal = terminal
         self._file = file
         self._told: dict[str, float] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """The bus client tells of each lost connection as an error; we connect again by ourselves."""
+        return not record.name.startswith(("aiormq", "aio_pika")) and super().filter(record)
 
     def emit(self, record: logging.LogRecord) -> None:
         facts: Any = record.msg if isinstance(record.msg, dict) else {}

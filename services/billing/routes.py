@@ -12,7 +12,6 @@ from sqlalchemy.orm import Session
 
 from services.billing import checkout, invoicing, listing, pricing, subscriptions
 from services.billing.checkout import Desk, Recorded
-from services.billing.documents.invoice import render
 from services.billing.models import Invoice
 from services.billing.schemas import (
     Cancellation,
@@ -143,4 +142,6 @@ def _pdf(invoice: Invoice) -> Response:
         "Cache-Control": "private, no-store",
         "X-Content-Type-Options": "nosniff",
     }
+    from services.billing.documents.invoice import render  # 20 MB that a platform without invoices does not need
+
     return Response(render(invoice), media_type="application/pdf", headers=headers)
