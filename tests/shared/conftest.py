@@ -45,6 +45,21 @@ def little(new_little: Callable[..., Service]) -> Service:
     return new_little()
 
 
+@pytest.fixture(scope="module")
+def doors_database(databases: Databases) -> Iterator[TestDatabase]:
+    made = databases.new("little", prepare)
+    yield made
+    databases.drop(made)
+
+
+@pytest.fixture
+def doors(doors_database: TestDatabase, clock: ManualClock) -> Iterator[Service]:
+    """The little service for tests that leave no row: all of a file on one database."""
+    service = build(doors_database("billing"), clock)
+    yield service
+    service.database.close()
+
+
 @pytest.fixture
 def environment(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Sets what a service with the prefix LITTLE_ needs to start, and more."""
