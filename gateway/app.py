@@ -79,9 +79,7 @@ def build(settings: Settings, upstreams: Mapping[str, Upstream] | None = None) -
     answer_failures(app)
     # Inside the kernel's Edge: it has the correlation id and bounds the body.
     app.user_middleware.append(
-        Middleware(
-            FrontDoor, settings=settings, assets=templates.assets, proxy=proxy, workspace_hosts=workspace_hosts
-        )
+        Middleware(FrontDoor, settings=settings, assets=templates.assets, proxy=proxy, workspace_hosts=workspace_hosts)
     )
     auth = forward_auth_app(settings, knowledge, clock)
     auth_server: HttpServer | None = None

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import random
 import shutil
 import signal
 import socket
@@ -15,6 +16,8 @@ import psutil
 Report = Callable[[str], None]
 """Takes one line for the person at the terminal."""
 
+PORTS = range(20_000, 32_000)
+"""Below the range of outgoing connections (net.ipv4.ip_local_port_range begins at 32768)."""
 LOG_LIMIT_BYTES = 10 * 1024 * 1024
 
 MARK = "YOUARECODER_FOLDER"
@@ -30,10 +33,15 @@ class AlreadyRunning(StartFailed):
 
 
 def free_port(host: str = "127.0.0.1") -> int:
-    """A TCP port nobody listens on now. Somebody may take it before its user does: be ready to ask again."""
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
-        probe.bind((host, 0))
-        return int(probe.getsockname()[1])
+    """A TCP port nobody listens on now. Somebody may take it before its user does: be ready to ask again.
+
+    Not one of those the system gives to outgoing connections: such a one can be gone a moment later.
+    """
+    for candidate in random.sample(PORTS, 200):
+        with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe, contextlib.suppress(OSError):
+            probe.bind((host, candidate))
+            return candidate
+    raise StartFailed(f"no free port among {PORTS.start} to {PORTS.stop - 1} on {host}")
 
 
 def spawn(

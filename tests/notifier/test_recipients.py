@@ -13,7 +13,7 @@ from shared.clock import ManualClock
 from shared.events.identity import MemberJoined, MemberRemoved, MemberRoleChanged, UserUpdated
 from shared.ids import new_id
 from shared.messaging.consumer import Consumer
-from shared.messaging.deadletters import retry_one
+from shared.messaging.retry import retry_one
 from shared.service import Service
 from tests.callers import START
 from tests.notifier.conftest import Hear

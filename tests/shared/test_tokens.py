@@ -82,7 +82,9 @@ def test_unsigned_is_refused(algorithm: str) -> None:
         refused(f"{part({'alg': algorithm, 'typ': 'JWT'})}.{part(claims())}.{signature}")
 
 
-@pytest.mark.parametrize("key", [PUBLIC_KEY.encode(), base64.b64decode(PUBLIC_KEY), b""])
+@pytest.mark.parametrize(
+    "key", [PUBLIC_KEY.encode(), base64.b64decode(PUBLIC_KEY), b""], ids=["as text", "as bytes", "empty"]
+)
 def test_public_key_used_as_a_shared_secret_is_refused(key: bytes) -> None:
     text = f"{part({'alg': 'HS256', 'typ': 'JWT'})}.{part(claims())}"
     digest = hmac.new(key, text.encode(), hashlib.sha256).digest()
