@@ -1,12 +1,14 @@
 """Child processes of the platform: started with a log of their own, awaited, and ended by their id."""
 
 import contextlib
+import fcntl
 import os
 import random
 import shutil
 import signal
 import socket
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -42,6 +44,18 @@ def free_port(host: str = "127.0.0.1") -> int:
             probe.bind((host, candidate))
             return candidate
     raise StartFailed(f"no free port among {PORTS.start} to {PORTS.stop - 1} on {host}")
+
+
+def _promise(port: int) -> None:
+    """Marks the port as given, for as long as this process lives. Raises OSError where another one holds it."""
+    folder = Path(tempfile.gettempdir()) / f"youarecoder-ports-{os.getuid()}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    mark = os.open(folder / str(port), os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(mark, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(mark)
+        raise
 
 
 def spawn(
