@@ -111,7 +111,7 @@ def doors() -> APIRouter:
 
     @routes.get("/problems/{code}")
     def problem(code: str) -> None:
-        raise PROBLEMS[code]
+        raise PROBLEMS.get(code) or NotFound()
 
     @routes.get("/teapot")
     def teapot() -> None:
