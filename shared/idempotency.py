@@ -13,7 +13,7 @@ from typing import Annotated, TypeVar
 
 from fastapi import Header, Request
 from pydantic import BaseModel
-from sqlalchemy import select, update
+from sqlalchemy import delete, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
@@ -51,7 +51,7 @@ def once(
     """
     if key is None:
         return operation()
-    who = f"{company_of(caller)}/{user_of(caller)}"
+    who = _owner(caller)
     fingerprint = hashlib.sha256(f"{request.method} {request.url.path}\n{body.model_dump_json()}".encode()).hexdigest()
     connection = session.connection()
     mine = insert(keys).values(caller=who, key=key, request=fingerprint).on_conflict_do_nothing().returning(keys.c.key)
@@ -64,3 +64,12 @@ def once(
     stored = update(keys).where(keys.c.caller == who, keys.c.key == key)
     connection.execute(stored.values(body=made.model_dump(mode="json")))
     return made
+
+
+def forget(session: Session, key: str | None, caller: Principal) -> None:
+    """Frees a key whose operation committed and then came to nothing; without a key there is nothing to free."""
+    session.connection().execute(delete(keys).where(keys.c.caller == _owner(caller), keys.c.key == key))
+
+
+def _owner(caller: Principal) -> str:
+    return f"{company_of(caller)}/{user_of(caller)}"

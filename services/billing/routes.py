@@ -7,7 +7,6 @@ from uuid import UUID
 
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response
-from sqlalchemy import delete
 from sqlalchemy.orm import Session
 
 from services.billing import checkout, invoicing, listing, pricing, subscriptions
@@ -27,8 +26,7 @@ from services.billing.schemas import (
 )
 from shared.access import Admin, Anyone, Member, Staff, company_of
 from shared.db import Work
-from shared.idempotency import Key, once
-from shared.messaging.tables import idempotency_keys
+from shared.idempotency import Key, forget, once
 from shared.pagination import Cursor, Limit, Page, after, page
 
 router = APIRouter(prefix="/api/v1", tags=["billing"])
@@ -71,8 +69,7 @@ async def start_payment(body: PaymentWish, caller: Admin, request: Request, key:
         return once(session, key, caller, request, body, Recorded, operation)
 
     def release(session: Session) -> None:
-        mine = (idempotency_keys.c.caller == str(caller.user_id), idempotency_keys.c.key == key)
-        session.connection().execute(delete(idempotency_keys).where(*mine))
+        forget(session, key, caller)
 
     state = request.app.state
     desk = Desk(state.database, state.provider, state.settings, state.clock)
