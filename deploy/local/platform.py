@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import http.client
 import os
+import time
 from collections.abc import Callable, Coroutine, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -24,6 +26,7 @@ from deploy.local.terminal import PLATFORM_LOG
 from shared.logging import get_logger
 
 UNKNOWN_YET = "postgresql://unknown@127.0.0.1:1/yet"
+SERVED_PATIENCE_S = 30
 PARTS = {"logs": "services", "traefik": "Traefik", "rabbitmq": "RabbitMQ"}
 """Folders of parts whose processes outlive a killed platform. PostgreSQL looks after its own."""
 
@@ -228,6 +231,24 @@ class Platform:
             return traefik.start(data / "traefik", data / "routes", host=bind, port=port)
 
         await self._run("Traefik", start, lambda old: start())
+        await asyncio.to_thread(self._wait_until_served)
+
+    def _wait_until_served(self) -> None:
+        """Traefik says it is ready before it has read its routes; until then every page is a 404."""
+        asked = "127.0.0.1" if self.options.bind == "0.0.0.0" else self.options.bind
+        deadline = time.monotonic() + SERVED_PATIENCE_S
+        while time.monotonic() < deadline:
+            connection = http.client.HTTPConnection(asked, self.options.port, timeout=5)
+            try:
+                connection.request("GET", "/", headers={"Host": configuration.host_of(self.sites.public)})
+                if connection.getresponse().status not in (404, 502, 503):
+                    return
+            except (OSError, http.client.HTTPException):
+                pass
+            finally:
+                connection.close()
+            time.sleep(0.02)
+        raise StartFailed(f"The site does not answer on port {self.options.port}; see {self.options.data}/traefik.")
 
     def _prepare_workspaces(self) -> None:
         from deploy.local.workspaces import Workspaces

@@ -161,8 +161,8 @@ def test_after_sigkill_the_next_start_ends_what_was_left_and_nothing_else(make: 
         infrastructure.need(rabbitmq.available(), "no RabbitMQ on this machine (apt-get install rabbitmq-server)")
     platform = make(shape, DOCKER_HOST=NO_ENGINE)
     platform.start()
-    with Person(platform) as person:
-        person.sign_up("Survivors")
+    with Person(platform) as before:
+        before.sign_up("Survivors")
     assert platform.process is not None
     platform.process.kill()
     platform.process.wait()
@@ -185,7 +185,8 @@ def test_after_sigkill_the_next_start_ends_what_was_left_and_nothing_else(make: 
         processes.kill(bystander)
     assert not any(process.is_running() for process in left)
     assert "that a killed platform left behind" in text(platform)
-    assert person.log_in(person.email, PASSWORD).status_code == 303
+    with Person(platform) as after:
+        assert after.log_in(before.email, PASSWORD).status_code == 303
     assert platform.stop() == 0
     assert running(platform) == []
 
