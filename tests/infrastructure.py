@@ -27,7 +27,7 @@ from deploy.local import postgres, processes, rabbitmq
 from deploy.local.processes import StartFailed
 
 PREFIX = "youarecoder-tests-"
-SERVERS = ("postgres", "beam.smp", "epmd")
+SERVERS = ("postgres", "beam.smp", "epmd", "traefik", "python", "python3.11")
 PASSWORD = "test-only"
 CHECKOUT = Path(__file__).resolve().parent.parent
 
@@ -75,8 +75,10 @@ def remove_run_folder(run_id: str) -> None:
         for process in psutil.process_iter(["name"]):
             if process.info["name"] in SERVERS:
                 with contextlib.suppress(psutil.Error):
-                    # The folder stands in a server's arguments, or (the port mapper's case) is its home.
-                    places = [*process.cmdline(), process.environ().get("HOME", "") + "/"]
+                    # The folder stands in a server's arguments, or in its environment: the port mapper's home, the
+                    # clock of a platform's services.
+                    known = process.environ()
+                    places = [*process.cmdline(), known.get("HOME", "") + "/", known.get("CLOCK_FILE", "")]
                     if any(f"{folder}/" in place for place in places):
                         processes.end_by_id(process.pid, signal.SIGKILL, patience=5)
         shutil.rmtree(folder, ignore_errors=True)
