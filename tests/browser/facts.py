@@ -96,7 +96,16 @@ MEMBERS = page(
     {"user_id": str(ADMIN_ID), "email": "isil.guclu@ornekyazilim.com.tr", "name": "Işıl Güçlü", "role": "admin", "joined_at": at(days=40), "verified": True},
     {"user_id": ID % 12, "email": "cagri.ozturk@ornekyazilim.com.tr", "name": "Çağrı Öztürk", "role": "member", "joined_at": at(days=2), "verified": False},
 )  # fmt: skip
-INVITATIONS = page({"id": ID % 20, "email": "ayse@ornekyazilim.com.tr", "role": "member", "expires_at": at(days=-6), "invited_by": "Işıl Güçlü", "created_at": at(days=1)})
+INVITATIONS = page(
+    {
+        "id": ID % 20,
+        "email": "ayse@ornekyazilim.com.tr",
+        "role": "member",
+        "expires_at": at(days=-6),
+        "invited_by": "Işıl Güçlü",
+        "created_at": at(days=1),
+    }
+)
 INVOICES = page(
     *({"id": ID % n, "number": f"2026-{n:06}", "issued_at": at(days=30 * (n - 30)), "plan": "Team", "net": lira(2475), "tax": lira(495), "total": lira(2970), "period_start": at(days=9), "period_end": at(days=-21)} for n in (30, 31)),
     following="abc",
@@ -105,7 +114,14 @@ INVOICES = page(
 
 def payment(status: str, reason: str | None = None) -> dict[str, Any]:
     """A payment as billing knows it."""
-    return {"id": ID % 40, "status": status, "plan": "team", "amount": lira(2970), "reason": reason, "invoice_id": ID % 30 if status == "paid" else None}
+    return {
+        "id": ID % 40,
+        "status": status,
+        "plan": "team",
+        "amount": lira(2970),
+        "reason": reason,
+        "invoice_id": ID % 30 if status == "paid" else None,
+    }
 
 
 SESSIONS = page(
@@ -115,7 +131,16 @@ SESSIONS = page(
 COMPANY = {"name": "Örnek Yazılım ve Danışmanlık A.Ş.", "country": "TR", "language": "tr", "timezone": "Europe/Istanbul", "address": "Bağdat Cad. 1\nKadıköy, İstanbul", "tax_id": "1234567890", "tax_office": "Göztepe"}  # fmt: skip
 LETTER = {"id": ID % 60, "event_id": ID % 61, "type": "subscription.activated", "handler": "services.scheduler.handlers.plan_renewal", "error": "IntegrityError: duplicate key value violates unique constraint \"timers_rule_subject_key\"", "attempts": 7, "first_failed_at": at(hours=3), "last_failed_at": at(minutes=9)}  # fmt: skip
 LISTS = ("companies", "users", "subscriptions", "payments", "workspaces", "mails", "timers")
-RUN = {"id": ID % 70, "due_at": at(hours=1), "starts_at": at(hours=1), "state": "succeeded", "missed": 0, "announced_at": at(hours=1), "finished_at": at(minutes=59), "report": "12 trials looked at, 2 events"}
+RUN = {
+    "id": ID % 70,
+    "due_at": at(hours=1),
+    "starts_at": at(hours=1),
+    "state": "succeeded",
+    "missed": 0,
+    "announced_at": at(hours=1),
+    "finished_at": at(minutes=59),
+    "report": "12 trials looked at, 2 events",
+}
 JOB = {"name": "trials", "cron": "0 9 * * *", "next_run_at": at(hours=-3), "paused": False, "last_run": RUN}
 
 
@@ -150,7 +175,14 @@ def refused(problem: Problem | None = None) -> dict[str, Any]:
 FINE = refused()
 SHORT = refused(Invalid.field("password", "password-too-short", "Use at least 10 characters"))
 SIGN_UP = {"company_name": "", "name": "", "email": "", "wanted_plan": "team", "timezone": "", "country": "TR"}
-TYPED = {"company_name": "Örnek A.Ş.", "name": "Işıl Güçlü", "email": "isil@ornek.com.tr", "wanted_plan": "", "timezone": "Europe/Istanbul", "country": "TR"}
+TYPED = {
+    "company_name": "Örnek A.Ş.",
+    "name": "Işıl Güçlü",
+    "email": "isil@ornek.com.tr",
+    "wanted_plan": "",
+    "timezone": "Europe/Istanbul",
+    "country": "TR",
+}
 DASHBOARD = {"workspaces": WORKSPACES, "quota": QUOTA, "subscription": subscription(), "members": MEMBERS}
 BILLING = {"plans": PLANS, "subscription": ACTIVE, "quota": QUOTA, "invoices": INVOICES, "payments": page(payment("paid"), payment("failed", "declined")), "year": "", "key": ID % 80, **FINE}  # fmt: skip
 OPENED = {"id": ID % 40, "plan": "team", "amount": lira(2970), "net": lira(2475), "tax": lira(495), "tax_rate": "20", "iframe_url": "/frame", "resizer_url": "/resizer", "expires_at": at(hours=-1), "test_mode": True}  # fmt: skip
@@ -168,57 +200,286 @@ CASES: dict[str, Case] = {
     "landing-silent": Case("landing.html", "/", {"plans": []}),
     "sign-up": Case("sign_up.html", "/sign-up", {"fields": SIGN_UP, **FINE}, who="nobody"),
     "sign-up-faults": Case("sign_up.html", "/sign-up", {"fields": TYPED, **SHORT}, who="nobody"),
-    "verify-written": Case("verify.html", "/verify", {"token": "", "expired": False, "email": "isil@ornek.com.tr", **FINE}, who="nobody", done="written"),
-    "verify-sandbox": Case("verify.html", "/verify", {"token": "", "expired": False, "email": "isil@ornek.com.tr", "mailbox_url": "http://mail.localhost", **FINE}, who="nobody"),
-    "verify-token": Case("verify.html", "/verify", {"token": "abc", "expired": False, "email": "", **FINE}, who="nobody"),
+    "verify-written": Case(
+        "verify.html",
+        "/verify",
+        {"token": "", "expired": False, "email": "isil@ornek.com.tr", **FINE},
+        who="nobody",
+        done="written",
+    ),
+    "verify-sandbox": Case(
+        "verify.html",
+        "/verify",
+        {"token": "", "expired": False, "email": "isil@ornek.com.tr", "mailbox_url": "http://mail.localhost", **FINE},
+        who="nobody",
+    ),
+    "verify-token": Case(
+        "verify.html", "/verify", {"token": "abc", "expired": False, "email": "", **FINE}, who="nobody"
+    ),
     "verify-expired": Case("verify.html", "/verify", {"token": "", "expired": True, "email": "", **FINE}, who="nobody"),
-    "log-in": Case("log_in.html", "/log-in", {"fields": {"email": ""}, "next": "/dashboard", "expired": True, **FINE}, who="nobody"),
-    "log-in-wrong": Case("log_in.html", "/log-in", {"fields": {"email": "isil@ornek.com.tr"}, "next": "/dashboard", "expired": False, **refused(Named(401, "wrong-credentials", "Wrong"))}, who="nobody"),
+    "log-in": Case(
+        "log_in.html", "/log-in", {"fields": {"email": ""}, "next": "/dashboard", "expired": True, **FINE}, who="nobody"
+    ),
+    "log-in-wrong": Case(
+        "log_in.html",
+        "/log-in",
+        {
+            "fields": {"email": "isil@ornek.com.tr"},
+            "next": "/dashboard",
+            "expired": False,
+            **refused(Named(401, "wrong-credentials", "Wrong")),
+        },
+        who="nobody",
+    ),
     "forgot": Case("forgot.html", "/forgot", {"fields": {"email": ""}, "sent": False, **FINE}, who="nobody"),
-    "forgot-sent": Case("forgot.html", "/forgot", {"fields": {"email": "isil@ornek.com.tr"}, "sent": True, **FINE}, who="nobody"),
+    "forgot-sent": Case(
+        "forgot.html", "/forgot", {"fields": {"email": "isil@ornek.com.tr"}, "sent": True, **FINE}, who="nobody"
+    ),
     "reset": Case("reset.html", "/reset", {"token": "abc", "expired": False, **FINE}, who="nobody"),
     "reset-expired": Case("reset.html", "/reset", {"token": "", "expired": True, **FINE}, who="nobody"),
-    "invitation": Case("invitation.html", "/invitation", {"token": "abc", "invitation": {"email": "ayse@ornek.com.tr", "company_name": "Örnek Yazılım A.Ş.", "invited_by": "Işıl Güçlü", "role": "member", "language": "tr"}, "fields": {"name": ""}, **FINE}, who="nobody"),
-    "invitation-over": Case("invitation.html", "/invitation", {"token": "abc", "invitation": None, "fields": {"name": ""}, **FINE}, who="nobody"),
+    "invitation": Case(
+        "invitation.html",
+        "/invitation",
+        {
+            "token": "abc",
+            "invitation": {
+                "email": "ayse@ornek.com.tr",
+                "company_name": "Örnek Yazılım A.Ş.",
+                "invited_by": "Işıl Güçlü",
+                "role": "member",
+                "language": "tr",
+            },
+            "fields": {"name": ""},
+            **FINE,
+        },
+        who="nobody",
+    ),
+    "invitation-over": Case(
+        "invitation.html",
+        "/invitation",
+        {"token": "abc", "invitation": None, "fields": {"name": ""}, **FINE},
+        who="nobody",
+    ),
     "dashboard": Case("dashboard.html", "/dashboard", DASHBOARD, who="staff"),
-    "dashboard-empty": Case("dashboard.html", "/dashboard", {**DASHBOARD, "workspaces": page(), "quota": {**QUOTA, "used": 0}}, done="verified"),
-    "dashboard-suspended": Case("dashboard.html", "/dashboard", {**DASHBOARD, "subscription": subscription("suspended", data_kept_until=at(days=-30))}, who="member"),
-    "dashboard-silent": Case("dashboard.html", "/dashboard", {"workspaces": None, "quota": None, "subscription": None, "members": None}),
-    "workspace-new": Case("workspace_new.html", "/workspaces/new", {"quota": QUOTA, "templates": ("plain",), "fields": {"name": "", "template": "plain"}, "key": ID % 81, **FINE}),
-    "workspace-new-full": Case("workspace_new.html", "/workspaces/new", {"quota": {**QUOTA, "used": 5}, "templates": ("plain",), "fields": {"name": "six", "template": "plain"}, "key": ID % 81, **refused(Named(403, "limit-reached", "No more"))}),
-    "workspace-starting": Case("workspace.html", WORKSPACE, {"workspace": workspace(2, "mavi-turna", "starting", 3), "wrong_name": False, **FINE}, done="workspace-requested"),
-    "workspace-running": Case("workspace.html", WORKSPACE, {"workspace": workspace(2, "mavi-turna", "running", 5), "wrong_name": False, **FINE}, done="workspace-requested"),
-    "workspace-failed": Case("workspace.html", WORKSPACE, {"workspace": workspace(2, "mavi-turna", "failed", 3, cause=MEMORY), "wrong_name": False, **FINE}),
-    "workspace-delete": Case("workspace.html", WORKSPACE, {"workspace": workspace(2, "mavi-turna", "stopped"), "wrong_name": True, **FINE}),
-    "team": Case("team.html", "/team", {"members": MEMBERS, "invitations": INVITATIONS, "fields": {"email": "", "role": "member"}, **FINE}, done="invited"),
-    "team-last-admin": Case("team.html", "/team", {"members": MEMBERS, "invitations": page(), "fields": {"email": "", "role": "member"}, **refused(Named(409, "last-admin", "Last"))}),
-    "team-member": Case("team.html", "/team", {"members": MEMBERS, "invitations": None, "fields": {"email": "", "role": "member"}, **FINE}, who="member"),
+    "dashboard-empty": Case(
+        "dashboard.html",
+        "/dashboard",
+        {**DASHBOARD, "workspaces": page(), "quota": {**QUOTA, "used": 0}},
+        done="verified",
+    ),
+    "dashboard-suspended": Case(
+        "dashboard.html",
+        "/dashboard",
+        {**DASHBOARD, "subscription": subscription("suspended", data_kept_until=at(days=-30))},
+        who="member",
+    ),
+    "dashboard-silent": Case(
+        "dashboard.html", "/dashboard", {"workspaces": None, "quota": None, "subscription": None, "members": None}
+    ),
+    "workspace-new": Case(
+        "workspace_new.html",
+        "/workspaces/new",
+        {"quota": QUOTA, "templates": ("plain",), "fields": {"name": "", "template": "plain"}, "key": ID % 81, **FINE},
+    ),
+    "workspace-new-full": Case(
+        "workspace_new.html",
+        "/workspaces/new",
+        {
+            "quota": {**QUOTA, "used": 5},
+            "templates": ("plain",),
+            "fields": {"name": "six", "template": "plain"},
+            "key": ID % 81,
+            **refused(Named(403, "limit-reached", "No more")),
+        },
+    ),
+    "workspace-starting": Case(
+        "workspace.html",
+        WORKSPACE,
+        {"workspace": workspace(2, "mavi-turna", "starting", 3), "wrong_name": False, **FINE},
+        done="workspace-requested",
+    ),
+    "workspace-running": Case(
+        "workspace.html",
+        WORKSPACE,
+        {"workspace": workspace(2, "mavi-turna", "running", 5), "wrong_name": False, **FINE},
+        done="workspace-requested",
+    ),
+    "workspace-failed": Case(
+        "workspace.html",
+        WORKSPACE,
+        {"workspace": workspace(2, "mavi-turna", "failed", 3, cause=MEMORY), "wrong_name": False, **FINE},
+    ),
+    "workspace-delete": Case(
+        "workspace.html", WORKSPACE, {"workspace": workspace(2, "mavi-turna", "stopped"), "wrong_name": True, **FINE}
+    ),
+    "team": Case(
+        "team.html",
+        "/team",
+        {"members": MEMBERS, "invitations": INVITATIONS, "fields": {"email": "", "role": "member"}, **FINE},
+        done="invited",
+    ),
+    "team-last-admin": Case(
+        "team.html",
+        "/team",
+        {
+            "members": MEMBERS,
+            "invitations": page(),
+            "fields": {"email": "", "role": "member"},
+            **refused(Named(409, "last-admin", "Last")),
+        },
+    ),
+    "team-member": Case(
+        "team.html",
+        "/team",
+        {"members": MEMBERS, "invitations": None, "fields": {"email": "", "role": "member"}, **FINE},
+        who="member",
+    ),
     "billing": Case("billing.html", "/billing/", BILLING, policy=Policy.PAYMENT),
-    "billing-trial": Case("billing.html", "/billing/", {**BILLING, "subscription": subscription(), "invoices": page(), "payments": page()}, policy=Policy.PAYMENT),
-    "billing-ending": Case("billing.html", "/billing/", {**BILLING, "subscription": subscription("active", period_end=at(days=-21), cancel_at_period_end=True)}, policy=Policy.PAYMENT),
-    "billing-member": Case("billing.html", "/billing/", {**BILLING, "invoices": None, "payments": None}, who="member", policy=Policy.PAYMENT),
-    "billing-silent": Case("billing.html", "/billing/", {**BILLING, "plans": [], "subscription": None, "invoices": None, **refused(Unavailable())}, policy=Policy.PAYMENT),
+    "billing-trial": Case(
+        "billing.html",
+        "/billing/",
+        {**BILLING, "subscription": subscription(), "invoices": page(), "payments": page()},
+        policy=Policy.PAYMENT,
+    ),
+    "billing-ending": Case(
+        "billing.html",
+        "/billing/",
+        {**BILLING, "subscription": subscription("active", period_end=at(days=-21), cancel_at_period_end=True)},
+        policy=Policy.PAYMENT,
+    ),
+    "billing-member": Case(
+        "billing.html",
+        "/billing/",
+        {**BILLING, "invoices": None, "payments": None},
+        who="member",
+        policy=Policy.PAYMENT,
+    ),
+    "billing-silent": Case(
+        "billing.html",
+        "/billing/",
+        {**BILLING, "plans": [], "subscription": None, "invoices": None, **refused(Unavailable())},
+        policy=Policy.PAYMENT,
+    ),
     "payment": Case("payment.html", "/billing/subscribe/team", {"payment": OPENED}, policy=Policy.PAYMENT),
     "payment-pending": Case("payment_result.html", "/billing/payment/success", result(payment("pending"))),
     "payment-paid": Case("payment_result.html", "/billing/payment/success", result(payment("paid"))),
     "payment-failed": Case("payment_result.html", "/billing/payment/fail", result(payment("failed", "declined"))),
     "payment-review": Case("payment_result.html", "/billing/payment/success", result(payment("review"))),
-    "payment-framed": Case("payment_result.html", "/billing/payment/success", result(None), who="nobody", policy=Policy.PAYMENT_RESULT),
-    "account": Case("account.html", "/account", {"me": None, "sessions": SESSIONS, "part": "", "fields": {"name": "Işıl Güçlü", "language": "tr"}, **FINE}),
-    "account-faults": Case("account.html", "/account", {"me": None, "sessions": None, "part": "password", "fields": {"name": "Işıl Güçlü", "language": "tr"}, **refused(Invalid(errors=[FieldError("current", "wrong-password", "Wrong")]))}),
+    "payment-framed": Case(
+        "payment_result.html", "/billing/payment/success", result(None), who="nobody", policy=Policy.PAYMENT_RESULT
+    ),
+    "account": Case(
+        "account.html",
+        "/account",
+        {"me": None, "sessions": SESSIONS, "part": "", "fields": {"name": "Işıl Güçlü", "language": "tr"}, **FINE},
+    ),
+    "account-faults": Case(
+        "account.html",
+        "/account",
+        {
+            "me": None,
+            "sessions": None,
+            "part": "password",
+            "fields": {"name": "Işıl Güçlü", "language": "tr"},
+            **refused(Invalid(errors=[FieldError("current", "wrong-password", "Wrong")])),
+        },
+    ),
     "settings": Case("settings.html", "/settings", {"company": COMPANY, "fields": COMPANY, **FINE}),
-    "settings-member": Case("settings.html", "/settings", {"company": COMPANY, "fields": COMPANY, **FINE}, who="member", done="settings-saved"),
-    "admin": Case("admin.html", "/admin", {"dead": {"identity": page(), "billing": page(LETTER), "scheduler": None}, "lists": LISTS}, who="staff"),
-    "admin-users": Case("admin_list.html", "/admin/users", {"listed": "users", "found": page({"id": ID % 1, "email": "isil.guclu@ornekyazilim.com.tr", "name": "Işıl Güçlü", "role": "admin", "staff": False, "verified": True, "company_name": "Örnek Yazılım A.Ş.", "created_at": at(days=3)}, following="x"), "q": "", "lists": LISTS}, who="staff"),
-    "admin-payments": Case("admin_list.html", "/admin/payments", {"listed": "payments", "found": page({**payment("paid"), "company_id": ID % 98, "created_at": at(days=3)}), "q": "", "lists": LISTS}, who="staff"),
-    "admin-mails": Case("admin_list.html", "/admin/mails", {"listed": "mails", "found": page({"id": ID % 3, "kind": "payment_received", "to": "isil.guclu@ornekyazilim.com.tr", "language": "tr", "status": "failed", "attempts": 5, "reason": "451 try again later", "created_at": at(hours=3), "sent_at": None}), "q": "", "lists": LISTS}, who="staff", done="mail-resent"),
-    "admin-empty": Case("admin_list.html", "/admin/users", {"listed": "users", "found": page(), "q": "yok", "lists": LISTS}, who="staff"),
-    "admin-jobs": Case("admin_jobs.html", "/admin/jobs", {"jobs": [JOB, {**JOB, "name": "health", "paused": True, "last_run": None}]}, who="staff"),
+    "settings-member": Case(
+        "settings.html",
+        "/settings",
+        {"company": COMPANY, "fields": COMPANY, **FINE},
+        who="member",
+        done="settings-saved",
+    ),
+    "admin": Case(
+        "admin.html",
+        "/admin",
+        {"dead": {"identity": page(), "billing": page(LETTER), "scheduler": None}, "lists": LISTS},
+        who="staff",
+    ),
+    "admin-users": Case(
+        "admin_list.html",
+        "/admin/users",
+        {
+            "listed": "users",
+            "found": page(
+                {
+                    "id": ID % 1,
+                    "email": "isil.guclu@ornekyazilim.com.tr",
+                    "name": "Işıl Güçlü",
+                    "role": "admin",
+                    "staff": False,
+                    "verified": True,
+                    "company_name": "Örnek Yazılım A.Ş.",
+                    "created_at": at(days=3),
+                },
+                following="x",
+            ),
+            "q": "",
+            "lists": LISTS,
+        },
+        who="staff",
+    ),
+    "admin-payments": Case(
+        "admin_list.html",
+        "/admin/payments",
+        {
+            "listed": "payments",
+            "found": page({**payment("paid"), "company_id": ID % 98, "created_at": at(days=3)}),
+            "q": "",
+            "lists": LISTS,
+        },
+        who="staff",
+    ),
+    "admin-mails": Case(
+        "admin_list.html",
+        "/admin/mails",
+        {
+            "listed": "mails",
+            "found": page(
+                {
+                    "id": ID % 3,
+                    "kind": "payment_received",
+                    "to": "isil.guclu@ornekyazilim.com.tr",
+                    "language": "tr",
+                    "status": "failed",
+                    "attempts": 5,
+                    "reason": "451 try again later",
+                    "created_at": at(hours=3),
+                    "sent_at": None,
+                }
+            ),
+            "q": "",
+            "lists": LISTS,
+        },
+        who="staff",
+        done="mail-resent",
+    ),
+    "admin-empty": Case(
+        "admin_list.html", "/admin/users", {"listed": "users", "found": page(), "q": "yok", "lists": LISTS}, who="staff"
+    ),
+    "admin-jobs": Case(
+        "admin_jobs.html",
+        "/admin/jobs",
+        {"jobs": [JOB, {**JOB, "name": "health", "paused": True, "last_run": None}]},
+        who="staff",
+    ),
     "admin-job": Case("admin_job.html", "/admin/jobs/trials", {"name": "trials", "runs": page(RUN)}, who="staff"),
-    "admin-parked": Case("admin_dead_letters.html", "/admin/dead-letters", {"dead": {"scheduler": page(LETTER), "billing": page(), "notifier": None}}, who="staff"),
+    "admin-parked": Case(
+        "admin_dead_letters.html",
+        "/admin/dead-letters",
+        {"dead": {"scheduler": page(LETTER), "billing": page(), "notifier": None}},
+        who="staff",
+    ),
     "error-missing": Case("error.html", "/nothing", {"problem": NotFound(), "retry_after": None}, who="nobody"),
     "error-forbidden": Case("error.html", "/admin", {"problem": Forbidden(), "retry_after": None}),
-    "error-many": Case("error.html", "/log-in", {"problem": Named(429, "too-many-requests", "Too many"), "retry_after": 42}, who="nobody"),
+    "error-many": Case(
+        "error.html",
+        "/log-in",
+        {"problem": Named(429, "too-many-requests", "Too many"), "retry_after": 42},
+        who="nobody",
+    ),
     "error-ours": Case("error.html", "/dashboard", {"problem": Problem(), "retry_after": None}),
     "error-log-in": Case("error.html", "/dashboard", {"problem": Unauthenticated(), "retry_after": None}, who="nobody"),
     "host-unknown": Case("workspace_host.html", "/", {"kind": "unknown", "link": "/dashboard"}, who="host"),

@@ -4,6 +4,7 @@ a file written in its terminal that survives stop and start, then the Team plan 
 
 from __future__ import annotations
 
+import contextlib
 import re
 import secrets
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ from typing import Any
 import docker
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
+from playwright.sync_api import TimeoutError as PlaywrightTimeout
 
 from tests.journeys.person import PASSWORD
 from tests.journeys.platform import RunningPlatform, eventually
@@ -87,18 +89,19 @@ def open_editor(page: Page, visitor: BrowserContext) -> Page:
 
 def type_in_terminal(editor: Page, command: str) -> None:
     """Opens VS Code's terminal and types a command."""
-    terminal = editor.locator(".xterm").first
+    terminal = editor.locator(".xterm:visible").first
 
     def opened() -> bool:
         # The workbench shows before it listens to keys.
         editor.locator(".monaco-workbench .part.editor").click()
         editor.keyboard.press("Control+Shift+Backquote")
-        editor.wait_for_timeout(2_000)
+        with contextlib.suppress(PlaywrightTimeout):
+            terminal.wait_for(timeout=10_000)
         return terminal.is_visible()
 
     eventually(opened, "the terminal opens", patience=150)
     editor.wait_for_timeout(1_000)  # the shell's prompt
-    editor.locator(".xterm-helper-textarea").first.focus()
+    terminal.locator(".xterm-helper-textarea").focus()
     editor.keyboard.type(command + "\n", delay=20)
 
 
