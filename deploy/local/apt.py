@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 import subprocess
-import threading
+import tempfile
+import time
 from collections.abc import Callable, Sequence
 
 Report = Callable[[str], None]
@@ -24,7 +27,8 @@ def install(packages: Sequence[str], report: Report) -> None:
     """
     report(f"Installing {', '.join(packages)} (apt-get)")
     _run(["apt-get", "-q", "update"], report)
-    _run(["apt-get", "-q", "install", "-y", "--no-install-recommends", *packages], report)
+    wait = "-oDPkg::Lock::Timeout=300"  # for another apt, such as one that a stopped platform left to finish
+    _run(["apt-get", "-q", wait, "install", "-y", "--no-install-recommends", *packages], report)
 
 
 def _run(command: list[str], report: Report) -> None:
@@ -54,31 +58,31 @@ def run_reporting(
 ) -> Finished:
     """Run a command, hand each line it writes to `report` (indented: a detail), keep the last 15.
 
-    A command that is still running after `timeout_s` seconds is killed and its tail says so.
+    A command that is still running after `timeout_s` seconds is killed and its tail says so. When this process ends
+    first, by Ctrl-C or otherwise, the command goes on to its end: packages are not left half installed. That is why it
+    has a session of its own and writes to a file, where a pipe's end would be its own.
     """
     tail: list[str] = []
-    stopped = threading.Event()
-    with subprocess.Popen(
-        list(command), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-        env=environment, text=True, errors="replace",
-    ) as process:
-
-        def stop() -> None:
-            stopped.set()
-            process.kill()
-
-        killer = threading.Timer(timeout_s, stop)
-        killer.start()
-        try:
-            for line in map(str.rstrip, process.stdout or ()):
-                if line:
-                    report(f"  {line}")
-                    tail = [*tail[-14:], line]
-        except BaseException:
-            process.kill()
-            raise
-        finally:
-            killer.cancel()
-    if stopped.is_set():
+    deadline = time.monotonic() + timeout_s
+    with tempfile.NamedTemporaryFile(prefix="youarecoder-", suffix=".out") as output:
+        with open(output.name, "ab") as end:
+            process = subprocess.Popen(
+                list(command), stdin=subprocess.DEVNULL, stdout=end, stderr=subprocess.STDOUT, env=environment,
+                start_new_session=True,
+            )
+        rest, ended = "", False
+        while not ended:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(min(0.1, max(0.0, deadline - time.monotonic())))
+            if stopped := process.poll() is None and time.monotonic() >= deadline:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+            ended = process.returncode is not None  # looked at before the last read: nothing is missed
+            *lines, rest = (rest + output.read().decode(errors="replace")).split("\n")
+            for line in [*lines, rest] if ended else lines:
+                if line.strip():
+                    report(f"  {line.rstrip()}")
+                    tail = [*tail[-14:], line.rstrip()]
+    if stopped:
         tail.append(f"(stopped after {timeout_s:g} seconds)")
     return Finished(process.returncode, tail)

@@ -2,7 +2,10 @@
 
 import os
 import socket
+import subprocess
+import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -121,3 +124,20 @@ def test_a_failed_install_ends_with_apts_own_words(tmp_path: Path, monkeypatch: 
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     with pytest.raises(apt.InstallFailed, match="Unable to locate package"):
         apt.install(["docker.io"], lambda line: None)
+
+
+def test_an_installation_goes_on_when_the_platform_is_killed(tmp_path: Path) -> None:
+    done = tmp_path / "done"
+    script = f"echo begun; sleep 1; echo more; sleep 0.2; echo whole > {done}"
+    ours = f"from deploy.local import apt; apt.run_reporting(['sh', '-c', {script!r}], print, timeout_s=30)"
+    platform = subprocess.Popen(
+        [sys.executable, "-u", "-c", ours], stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2]
+    )
+    assert platform.stdout is not None
+    assert platform.stdout.readline() == "  begun\n"
+    platform.kill()
+    platform.communicate()
+    deadline = time.monotonic() + 20
+    while not done.exists():
+        assert time.monotonic() < deadline, "the command ended with its caller"
+        time.sleep(0.05)
