@@ -180,9 +180,11 @@ def servers() -> Iterator[tuple[str, str, str]]:
         stack.callback(shutil.rmtree, folder, ignore_errors=True)
         cluster = postgres.start(folder / "postgres")
         stack.callback(lambda: cluster.stop())
-        with Database(cluster.admin_dsn, "public").engine.connect().execution_options(
-            isolation_level="AUTOCOMMIT"
-        ) as connection:
+        with (
+            Database(cluster.admin_dsn, "public")
+            .engine.connect()
+            .execution_options(isolation_level="AUTOCOMMIT") as connection
+        ):
             connection.execute(text("alter system set track_commit_timestamp = on"))
         cluster.stop()
         cluster = postgres.start(folder / "postgres")

@@ -63,7 +63,11 @@ def seconds_to_page(checkout: Path, data: Path, separate: bool) -> float:
     began = time.perf_counter()
     command = subprocess.Popen(
         ["make", "--no-print-directory", "up", f"PORT={port}", f"ARGS={arguments}"],
-        cwd=checkout, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        cwd=checkout,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
         start_new_session=True,
     )
     try:

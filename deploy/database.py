@@ -59,9 +59,7 @@ def create(admin_dsn: str, name: str, roles: Mapping[str, str]) -> dict[str, str
             role = sql.Identifier(service)
             server.execute(sql.SQL("GRANT CONNECT ON DATABASE {} TO {}").format(database, role))
             # Here and not in the URL: a pooler in between may drop connection options.
-            server.execute(
-                sql.SQL("ALTER ROLE {} IN DATABASE {} SET search_path = {}").format(role, database, role)
-            )
+            server.execute(sql.SQL("ALTER ROLE {} IN DATABASE {} SET search_path = {}").format(role, database, role))
         with _connect(admin.set(database=name)) as inside:
             inside.execute("REVOKE ALL ON SCHEMA public FROM PUBLIC")
             for service in roles:
@@ -73,9 +71,7 @@ def create(admin_dsn: str, name: str, roles: Mapping[str, str]) -> dict[str, str
 
 def service_url(admin_dsn: str, name: str, service: str, password: str) -> str:
     """The URL a service uses: the admin's server and options, the service's own role."""
-    url = make_url(admin_dsn).set(
-        drivername="postgresql+psycopg2", username=service, password=password, database=name
-    )
+    url = make_url(admin_dsn).set(drivername="postgresql+psycopg2", username=service, password=password, database=name)
     return url.render_as_string(hide_password=False)
 
 

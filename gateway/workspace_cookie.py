@@ -1,6 +1,6 @@
 """The workspace cookie: host-only, signed, and bound to host, workspace, person and session. It names no secret.
 
-    v1.<host>.<workspace>.<company>.<user>.<session>.<made at>.<signature>
+Its layout: `v1.<host>.<workspace>.<company>.<user>.<session>.<made at>.<signature>`
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """A service at run time: what `app.py` builds, and how one or several of them run in a process and stop gracefully.
 
-Stopping loses nothing: the HTTP server finishes what it answers, then the bus takes nothing new and waits for the
-handlers under way, then the loops end, the relay sends its last batch, and only then are connections closed.
+Stopping loses nothing: the HTTP server finishes what it answers, the loops end, the relays send what was written,
+then the bus takes nothing new and waits for the handlers under way, and only then are connections closed. What a
+handler tells in the last moment stays in the outbox, for another replica or the next start.
 """
 
 from __future__ import annotations
@@ -121,7 +122,6 @@ class Worker:
         """Ends everything that was started; what is under way finishes first."""
         self._stop.set()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        await self._transport.stop_consuming()
         self._stop_relays.set()
         await asyncio.gather(*self._relays, return_exceptions=True)
         await self._transport.stop()

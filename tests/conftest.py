@@ -21,11 +21,16 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """With pytest-xdist, the stories of one platform stay on one worker: it is started once."""
+    """With pytest-xdist, what shares one thing of the machine stays on one worker.
+
+    The stories of one platform, which is started once; and a file's tests of the engine, which share networks.
+    """
     for item in items:
         shape = getattr(item, "callspec", None) and item.callspec.params.get("platform")
         if shape:
             item.add_marker(pytest.mark.xdist_group(f"platform-{shape}"))
+        elif item.get_closest_marker("e2e"):
+            item.add_marker(pytest.mark.xdist_group(item.nodeid.partition("::")[0]))
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

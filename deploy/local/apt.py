@@ -67,7 +67,11 @@ def run_reporting(
     with tempfile.NamedTemporaryFile(prefix="youarecoder-", suffix=".out") as output:
         with open(output.name, "ab") as end:
             process = subprocess.Popen(
-                list(command), stdin=subprocess.DEVNULL, stdout=end, stderr=subprocess.STDOUT, env=environment,
+                list(command),
+                stdin=subprocess.DEVNULL,
+                stdout=end,
+                stderr=subprocess.STDOUT,
+                env=environment,
                 start_new_session=True,
             )
         rest, ended = "", False

@@ -22,8 +22,9 @@ _CA_BUNDLE = Path("/etc/ssl/certs/ca-certificates.crt")
 _PROXY_VARIABLES = ("http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
 #: What of apt's configuration says how to reach a server. Nothing else of the host's taste is taken along.
 _APT_TRANSPORT = re.compile(
-    r'^Acquire::(?:https?(?:::[^ ]*)?::(?:Proxy|Verify-Peer|Verify-Host|CaInfo)|Check-Valid-Until|Check-Date'
-    r"|Retries) ", re.IGNORECASE,
+    r"^Acquire::(?:https?(?:::[^ ]*)?::(?:Proxy|Verify-Peer|Verify-Host|CaInfo)|Check-Valid-Until|Check-Date"
+    r"|Retries) ",
+    re.IGNORECASE,
 )
 
 _USE = r"""#!/bin/sh

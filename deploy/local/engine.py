@@ -26,8 +26,17 @@ _ADMIN_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _START_TIMEOUT_S = 60.0
 #: What the engine may know of our environment: how to reach the network, and nothing secret.
 _ENGINE_ENVIRONMENT = (
-    "HOME", "LANG", "TMPDIR", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy",
-    "SSL_CERT_FILE", "SSL_CERT_DIR",
+    "HOME",
+    "LANG",
+    "TMPDIR",
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "NO_PROXY",
+    "http_proxy",
+    "https_proxy",
+    "no_proxy",
+    "SSL_CERT_FILE",
+    "SSL_CERT_DIR",
 )
 
 
@@ -149,7 +158,8 @@ def refuse_hopeless(machine: Machine, environment: Mapping[str, str]) -> None:
         do = (
             "Start it (sudo systemctl start docker) and let yourself use it "
             "(sudo usermod -aG docker $USER, then log in again)"
-            if machine.dockerd else "Install it (on Debian or Ubuntu: sudo apt-get install docker.io)"
+            if machine.dockerd
+            else "Install it (on Debian or Ubuntu: sudo apt-get install docker.io)"
         )
         raise EngineUnavailable(
             f"The Docker engine {what}, and only root may change that. {do}, or run the same command as root."
@@ -220,8 +230,13 @@ def _start_detached(machine: Machine, data_dir: Path, report: Report) -> docker.
     environment["PATH"] = f"{os.environ.get('PATH', '')}:{_ADMIN_PATH}"
     with open(log_path, "ab") as log:
         process = subprocess.Popen(
-            [machine.dockerd, *_daemon_options()], stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
-            env=environment, cwd="/", start_new_session=True,
+            [machine.dockerd, *_daemon_options()],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            env=environment,
+            cwd="/",
+            start_new_session=True,
         )
     (data_dir / "dockerd.pid").write_text(f"{process.pid}\n", encoding="ascii")
     deadline = time.monotonic() + _START_TIMEOUT_S

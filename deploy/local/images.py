@@ -171,8 +171,18 @@ def _bootstrap(client: docker.DockerClient, report: Report) -> None:
 
 def _without_leftovers(member: tarfile.TarInfo) -> tarfile.TarInfo | None:
     path = member.name.removeprefix("./")
-    parents = ("var/cache/apt/", "var/lib/apt/lists/", "var/log/", "usr/share/doc/", "usr/share/man/",
-               "usr/share/locale/", "dev/", "proc/", "sys/", "tmp/")
+    parents = (
+        "var/cache/apt/",
+        "var/lib/apt/lists/",
+        "var/log/",
+        "usr/share/doc/",
+        "usr/share/man/",
+        "usr/share/locale/",
+        "dev/",
+        "proc/",
+        "sys/",
+        "tmp/",
+    )
     # a mirror's address, and the network of the machine it was made on
     files = ("etc/apt/sources.list", "etc/resolv.conf", "etc/hostname")
     return None if path.startswith(parents) or path in files else member
@@ -190,9 +200,16 @@ def _build(client: docker.DockerClient, name: str, arguments: dict[str, str], re
             tar.addfile(member, io.BytesIO(data))
     context.seek(0)
     stream = client.api.build(
-        fileobj=context, custom_context=True, tag=f"youarecoder/{name}", rm=True, forcerm=True, decode=True,
+        fileobj=context,
+        custom_context=True,
+        tag=f"youarecoder/{name}",
+        rm=True,
+        forcerm=True,
+        decode=True,
         # the host's network: name servers and mirrors that only the host can reach work in the build as well
-        network_mode="host", buildargs=arguments, labels={CONTENT_LABEL: content_hash(name)},
+        network_mode="host",
+        buildargs=arguments,
+        labels={CONTENT_LABEL: content_hash(name)},
     )
     _follow(stream, f"build of youarecoder/{name}", report)
 

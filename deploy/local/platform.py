@@ -128,9 +128,7 @@ class Platform:
 
     def _check_settings(self) -> None:
         """Before anything runs: what the operator has set must make sense to every service."""
-        self._set_environment(
-            dict.fromkeys(database.SERVICES, UNKNOWN_YET), os.environ.get("AMQP_URL")
-        )
+        self._set_environment(dict.fromkeys(database.SERVICES, UNKNOWN_YET), os.environ.get("AMQP_URL"))
         if found := configuration.faults(self._outside):
             raise StartFailed("These settings in the environment are wrong or missing:\n  " + "\n  ".join(found))
 
@@ -163,9 +161,7 @@ class Platform:
             return postgres.start(folder, self._report, port=old.port)
 
         server = await self._run("PostgreSQL", lambda: postgres.start(folder, self._report), again)
-        return await asyncio.to_thread(
-            database.create, server.admin_dsn, "youarecoder", self.keys.database_passwords
-        )
+        return await asyncio.to_thread(database.create, server.admin_dsn, "youarecoder", self.keys.database_passwords)
 
     async def _start_broker(self) -> str | None:
         if self.given.broker:

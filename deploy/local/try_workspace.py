@@ -68,9 +68,12 @@ class Place:
         """A workspace at a fixed address, its home on a named volume; not started."""
         endpoint = self.client.api.create_endpoint_config(ipv4_address=self.address(last))
         return self.client.containers.create(
-            "youarecoder/workspace", name=f"yac-try-{uuid.uuid4().hex[:12]}", network=self.network.name,
+            "youarecoder/workspace",
+            name=f"yac-try-{uuid.uuid4().hex[:12]}",
+            network=self.network.name,
             networking_config={str(self.network.name): endpoint},
-            volumes={volume: {"bind": "/home/coder", "mode": "rw"}}, **(LOCKDOWN | more),
+            volumes={volume: {"bind": "/home/coder", "mode": "rw"}},
+            **(LOCKDOWN | more),
         )
 
 
@@ -79,7 +82,9 @@ def place(client: docker.DockerClient, third: int = 231) -> Iterator[Place]:
     """Make a network 10.213.`third`.0/24 and protect it; on the way out remove rules and network."""
     bridge, subnet = f"yac-try-{third}", f"10.213.{third}.0/24"
     network = client.networks.create(
-        bridge, driver="bridge", check_duplicate=True,
+        bridge,
+        driver="bridge",
+        check_duplicate=True,
         options={"com.docker.network.bridge.name": bridge, "com.docker.network.bridge.enable_icc": "false"},
         ipam=IPAMConfig(pool_configs=[IPAMPool(subnet=subnet)]),
     )

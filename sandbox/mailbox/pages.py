@@ -81,11 +81,7 @@ class MailPages:
         picture = found.content_type in ("image/png", "image/jpeg", "image/gif", "image/webp")
         name = quote(re.sub(r"[\x00-\x1f/\\]", "_", found.filename)[:200], safe="")
         headers = _MAIL_HEADERS | {"content-disposition": f"attachment; filename*=UTF-8''{name}"}
-        kind = (
-            found.content_type
-            if picture or found.content_type == "application/pdf"
-            else "application/octet-stream"
-        )
+        kind = found.content_type if picture or found.content_type == "application/pdf" else "application/octet-stream"
         return Response(found.content, headers=headers, media_type=kind)
 
     async def raw(self, request: Request) -> Response:

@@ -74,9 +74,7 @@ class MailStore:
         if mail_id >= 2**63:  # more than SQLite can hold, so none of ours
             return None
         with self._lock:
-            row: sqlite3.Row | None = self._db.execute(
-                "SELECT * FROM mails WHERE id = ?", (mail_id,)
-            ).fetchone()
+            row: sqlite3.Row | None = self._db.execute("SELECT * FROM mails WHERE id = ?", (mail_id,)).fetchone()
             return row
 
     def clear(self) -> int:

@@ -38,9 +38,7 @@ class BuyerPages:
         token = request.path_params["token"]
         return self._journal.row("SELECT * FROM orders WHERE token = ?", token)
 
-    def _page(
-        self, request: Request, name: str, language: str, status: int = 200, **values: object
-    ) -> Response:
+    def _page(self, request: Request, name: str, language: str, status: int = 200, **values: object) -> Response:
         root = request.scope.get("root_path", "")
         html = _PAGES.get_template(name).render(
             w=WORDS[language], lang=language, root=root, merchant_id=self._settings.merchant_id,
@@ -127,16 +125,12 @@ def highest_instalment(form: dict[str, str]) -> int:
 def chosen_instalment(order: sqlite3.Row, text: str) -> int:
     """Return the posted instalment count, or 1 where the order does not allow it."""
     allowed = highest_instalment(json.loads(order["form"]))
-    return (
-        int(text) if text.isascii() and text.isdigit() and len(text) < 3 and 1 <= int(text) <= allowed else 1
-    )
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 3 and 1 <= int(text) <= allowed else 1
 
 
 def way_back(order: sqlite3.Row) -> str:
     """Return where the buyer's browser goes: the merchant's ok page only where the buyer's own try succeeded."""
-    return str(
-        json.loads(order["form"])["merchant_ok_url" if order["outcome"] == "success" else "merchant_fail_url"]
-    )
+    return str(json.loads(order["form"])["merchant_ok_url" if order["outcome"] == "success" else "merchant_fail_url"])
 
 
 def _language(order: sqlite3.Row) -> str:

@@ -71,9 +71,7 @@ class ControlApi:
 
     async def orders(self, request: Request) -> Response:
         """`GET /sandbox/orders`: the newest 200."""
-        rows = self._journal.rows(
-            "SELECT * FROM orders ORDER BY created_at DESC, rowid DESC LIMIT ?", _LISTED
-        )
+        rows = self._journal.rows("SELECT * FROM orders ORDER BY created_at DESC, rowid DESC LIMIT ?", _LISTED)
         return JSONResponse([order_as_json(row) for row in rows])
 
     async def order(self, request: Request) -> Response:
@@ -82,9 +80,7 @@ class ControlApi:
         row = self._journal.row("SELECT * FROM orders WHERE oid = ?", oid)
         if row is None:
             return problem(404, "no such order")
-        notes = self._journal.rows(
-            "SELECT * FROM notifications WHERE oid = ? ORDER BY id LIMIT ?", oid, _LISTED
-        )
+        notes = self._journal.rows("SELECT * FROM notifications WHERE oid = ? ORDER BY id LIMIT ?", oid, _LISTED)
         sent = self._journal.rows("SELECT * FROM deliveries WHERE oid = ? ORDER BY id LIMIT 1000", oid)
         refunds = self._journal.rows("SELECT * FROM refunds WHERE oid = ? ORDER BY id LIMIT 1000", oid)
         return JSONResponse(order_as_json(row) | {

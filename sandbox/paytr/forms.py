@@ -51,9 +51,6 @@ async def _read_multipart(request: Request, body: bytes) -> dict[str, str]:
         async with Request(request.scope, replay).form(max_files=0, max_fields=100) as form:
             return {name: value for name, value in form.multi_items() if isinstance(value, str)}
     except Exception as error:  # the parser raises several kinds, some of them its own
-        if (
-            isinstance(error, (MultiPartException, ValueError, KeyError))
-            or type(error).__name__ == "HTTPException"
-        ):
+        if isinstance(error, (MultiPartException, ValueError, KeyError)) or type(error).__name__ == "HTTPException":
             raise Refused(400, "unreadable form") from error
         raise

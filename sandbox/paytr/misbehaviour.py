@@ -37,16 +37,12 @@ class Misbehaviour(BaseModel):
     failed_total: Annotated[int, Field(ge=0, le=10**9)] | Literal["amount"] = Field(
         0, description="total_amount of a failed notification"
     )
-    reason_code: str | None = Field(
-        None, pattern=r"^[0-9]{1,4}$", description="failed_reason_code instead of ours"
-    )
+    reason_code: str | None = Field(None, pattern=r"^[0-9]{1,4}$", description="failed_reason_code instead of ours")
     message: Text | None = Field(None, description="failed_reason_msg instead of ours")
     bare: bool = Field(False, description="send the signed fields and the hash only")
     duplicates: int = Field(0, ge=0, le=50, description="further copies of each notification")
     concurrent: bool = Field(False, description="send the copies at the same moment, not one after another")
-    then: Literal["success", "failed"] | None = Field(
-        None, description="a second notification that says this"
-    )
+    then: Literal["success", "failed"] | None = Field(None, description="a second notification that says this")
     then_after_seconds: float = Field(0.5, ge=0, le=86_400)
     bad_hash: bool | Annotated[int, Field(ge=0, le=1000)] = Field(
         False, description="true: every try carries a wrong hash; a number: the first so many tries"
@@ -78,6 +74,4 @@ class Misbehaviour(BaseModel):
 class MisbehaveRequest(Misbehaviour):
     """The body of `POST /sandbox/misbehave`: the misbehaviour and whom it is for."""
 
-    oid: str | None = Field(
-        None, pattern=r"^[A-Za-z0-9]{1,64}$", description="one order; none means every order"
-    )
+    oid: str | None = Field(None, pattern=r"^[A-Za-z0-9]{1,64}$", description="one order; none means every order")

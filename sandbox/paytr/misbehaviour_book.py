@@ -54,8 +54,6 @@ def take(journal: Journal, oid: str, kind: str) -> str | None:
             fault = json.loads(row["said"]).get(kind) if row else None
             if fault is None or row["times"] == 0:
                 continue
-            db.execute(
-                "UPDATE misbehaviour SET times = times - 1 WHERE scope = ? AND times IS NOT NULL", (scope,)
-            )
+            db.execute("UPDATE misbehaviour SET times = times - 1 WHERE scope = ? AND times IS NOT NULL", (scope,))
             return str(fault)
     return None

@@ -61,9 +61,7 @@ class Panel:
         notes = self._journal.rows("SELECT * FROM notifications WHERE oid = ? ORDER BY id LIMIT 60", oid)
         sent = self._journal.rows("SELECT * FROM deliveries WHERE oid = ? ORDER BY id DESC LIMIT 20", oid)
         refunds = self._journal.rows("SELECT amount, reference_no FROM refunds WHERE oid = ? LIMIT 50", oid)
-        unanswered = order["state"] != "waiting" and (
-            not notes or any(n["state"] != "accepted" for n in notes)
-        )
+        unanswered = order["state"] != "waiting" and (not notes or any(n["state"] != "accepted" for n in notes))
         currency = order["currency"]
         return order | {
             "label": _STATES["in_progress" if unanswered else order["state"]],
@@ -81,9 +79,7 @@ class Panel:
             form = await read_form(request)
         except Refused as refused:
             return Response(refused.reason, refused.status, media_type="text/plain")
-        if not secrets.compare_digest(
-            form.get("form_key", "").encode("utf-8", "replace"), self._form_key.encode()
-        ):
+        if not secrets.compare_digest(form.get("form_key", "").encode("utf-8", "replace"), self._form_key.encode()):
             return Response("this form is from another run; reload the panel", 403, media_type="text/plain")
         home = request.scope.get("root_path", "") + "/"
         if form.get("do") == "behave":

@@ -106,9 +106,7 @@ class Sender:
 
     def _end_expired(self) -> None:
         now = time.time()
-        for row in self._journal.rows(
-            "SELECT oid FROM orders WHERE state = 'waiting' AND expires_at <= ?", now
-        ):
+        for row in self._journal.rows("SELECT oid FROM orders WHERE state = 'waiting' AND expires_at <= ?", now):
             said = misbehaviour_book.read(self._journal, row["oid"])
             orders.settle(self._journal, self._settings, said, row["oid"], "expired", now)
 

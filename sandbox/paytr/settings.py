@@ -24,21 +24,15 @@ class PaytrSandboxSettings(BaseSettings):
         None, description="Host header of notifications, where it differs from the URL's own"
     )
     data_dir: Path | None = Field(None, description="Folder of the journal; memory only when empty")
-    store_test_mode: bool = Field(
-        False, description="A new store is in test mode: every transaction is a test"
-    )
+    store_test_mode: bool = Field(False, description="A new store is in test mode: every transaction is a test")
     refuse_local_user_ip: bool = Field(
         False, description="Refuse loopback and private user_ip, as the real one is reported to do"
     )
     retry_seconds: Annotated[tuple[float, ...], NoDecode] = Field(
         (2, 4, 8, 15, 30, 60), description="Waits between tries of a notification; the last one repeats"
     )
-    max_tries: int = Field(
-        60, description="Tries of one notification before the sandbox gives it up", ge=1, le=10_000
-    )
-    callback_timeout_seconds: float = Field(
-        20, description="How long the merchant may take to answer", gt=0, le=120
-    )
+    max_tries: int = Field(60, description="Tries of one notification before the sandbox gives it up", ge=1, le=10_000)
+    callback_timeout_seconds: float = Field(20, description="How long the merchant may take to answer", gt=0, le=120)
     return_wait_seconds: float = Field(
         3,
         description="How long the buyer's way back waits for the first notification to be answered",

@@ -38,9 +38,7 @@ def request_token(form: Mapping[str, str], fields: tuple[str, ...], *, key: str,
 def request_is_signed(form: Mapping[str, str], fields: tuple[str, ...], *, key: str, salt: str) -> bool:
     """Compare the posted `paytr_token` with ours in constant time, on bytes (any text is a clean no)."""
     expected = request_token(form, fields, key=key, salt=salt)
-    return hmac.compare_digest(
-        expected.encode(), form.get("paytr_token", "").encode("utf-8", "surrogatepass")
-    )
+    return hmac.compare_digest(expected.encode(), form.get("paytr_token", "").encode("utf-8", "surrogatepass"))
 
 
 def notification_hash(merchant_oid: str, status: str, total_amount: str, *, key: str, salt: str) -> str:

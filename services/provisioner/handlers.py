@@ -23,9 +23,7 @@ def on_entitlements_changed(session: Session, event: EntitlementsChanged, contex
         return  # something newer is known
     entitlements.enforce(session, event.company_id, context.now)
     # Limits may have changed without a change of a row.
-    session.execute(
-        select(WAKE).where(Workspace.company_id == event.company_id, Workspace.state == State.RUNNING)
-    )
+    session.execute(select(WAKE).where(Workspace.company_id == event.company_id, Workspace.state == State.RUNNING))
 
 
 def on_member_removed(session: Session, event: MemberRemoved, context: Context) -> None:

@@ -22,9 +22,7 @@ from shared.messaging import outbox
 from shared.tokens import Principal, Role
 
 
-def request(
-    session: Session, caller: Principal, name: str, template: str, capacity: int, now: datetime
-) -> Workspace:
+def request(session: Session, caller: Principal, name: str, template: str, capacity: int, now: datetime) -> Workspace:
     """A new workspace of the caller, within the company's plan; `capacity` is how many addresses there are.
 
     Raises Invalid, NotEntitled, LimitReached, NameTaken or NoAddressLeft.

@@ -67,7 +67,7 @@ class Relay:
         self._wake = asyncio.Event()
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Sends until `stop` is set, then finishes the batch under way."""
+        """Sends until `stop` is set, then what was written before it. What comes later waits for the next start."""
         listener = asyncio.create_task(self._listen())
         stopper = asyncio.create_task(stop.wait())
         try:
@@ -81,6 +81,7 @@ class Relay:
                     if claimed:
                         await asyncio.sleep(LINGER)
                     await self._sleep(stopper)
+            await self._drain_safely()
         finally:
             for task in (listener, stopper):
                 task.cancel()

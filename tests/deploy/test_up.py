@@ -82,7 +82,12 @@ def up(*arguments: str, **extra: str) -> subprocess.CompletedProcess[str]:
     """The command where it is expected to end by itself."""
     return subprocess.run(
         [sys.executable, "-m", "deploy.local", "up", *arguments],
-        cwd=CHECKOUT, env={**os.environ, **extra}, capture_output=True, text=True, timeout=60, check=False,
+        cwd=CHECKOUT,
+        env={**os.environ, **extra},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
     )
 
 
@@ -97,9 +102,10 @@ class OpenStream:
         assert self.began.wait(10), "the stream has begun"
 
     def _listen(self) -> None:
-        with contextlib.suppress(httpx.HTTPError), self._person.http.stream(
-            "GET", "/api/v1/workspaces/events", timeout=None
-        ) as answer:
+        with (
+            contextlib.suppress(httpx.HTTPError),
+            self._person.http.stream("GET", "/api/v1/workspaces/events", timeout=None) as answer,
+        ):
             assert answer.status_code == 200
             for _ in answer.iter_raw():
                 self.began.set()
@@ -198,7 +204,9 @@ def test_stopped_while_it_starts_it_leaves_nothing_running(make: Make, after: fl
     with platform.log.open("wb") as output:
         platform.process = subprocess.Popen(
             [sys.executable, "-m", "deploy.local", "up", "--port", str(platform.port), "--data", str(platform.data)],
-            cwd=CHECKOUT, stdout=output, stderr=subprocess.STDOUT,
+            cwd=CHECKOUT,
+            stdout=output,
+            stderr=subprocess.STDOUT,
         )
     eventually(lambda: "Starting PostgreSQL" in text(platform), "it begins")
     time.sleep(after)
@@ -256,9 +264,7 @@ def test_twice_is_told_and_changes_nothing(make: Make) -> None:
         (["--data", "/proc/nowhere"], 1, "The data folder cannot be used: /proc/nowhere"),
     ],
 )
-def test_what_is_in_the_way_is_said_in_words(
-    run_folder: Path, arguments: list[str], code: int, words: str
-) -> None:
+def test_what_is_in_the_way_is_said_in_words(run_folder: Path, arguments: list[str], code: int, words: str) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
@@ -356,7 +362,9 @@ def readable_checkout(folder: Path) -> Path:
     """The checkout where an account without rights may read it, else a copy in `folder`."""
     asked = subprocess.run(
         ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", str(CHECKOUT / ".venv/bin/python"), "-c", ""],
-        cwd=CHECKOUT if os.access(CHECKOUT, os.X_OK) else "/", check=False, capture_output=True,
+        cwd=CHECKOUT if os.access(CHECKOUT, os.X_OK) else "/",
+        check=False,
+        capture_output=True,
     )
     if asked.returncode == 0:
         return CHECKOUT
@@ -412,8 +420,14 @@ def test_what_is_given_is_used_instead_of_what_is_embedded(
             assert mailbox.get("/api/mails").headers["location"].startswith(platform.url), "no site of its own"
         with Person(platform, "en") as person:
             answer = person.submit(
-                "/sign-up", "/sign-up", company_name="Real", name="R", email=person.email, password=PASSWORD,
-                country="TR", wanted_plan="",
+                "/sign-up",
+                "/sign-up",
+                company_name="Real",
+                name="R",
+                email=person.email,
+                password=PASSWORD,
+                country="TR",
+                wanted_plan="",
             )
             assert answer.status_code == 303
             # identity's fact went over RabbitMQ to the notifier, and from there by SMTP
@@ -426,14 +440,16 @@ def test_what_is_given_is_used_instead_of_what_is_embedded(
 
 def test_a_public_address_is_the_same_everywhere(make: Make) -> None:
     port = free_port()
-    platform = make(PUBLIC_URL=f"http://code.example.test:{port}", WORKSPACES_DOMAIN="work.example.test",
-                    DOCKER_HOST=NO_ENGINE)
+    platform = make(
+        PUBLIC_URL=f"http://code.example.test:{port}", WORKSPACES_DOMAIN="work.example.test", DOCKER_HOST=NO_ENGINE
+    )
     platform.port = port
     platform.start()
     assert f"running:  http://code.example.test:{port}\n" in text(platform)
     assert f"http://mailbox.code.example.test:{port}  sandbox" in text(platform)
     assert "*.work.example.test" in text(platform)
     with platform.client() as visitor:
+
         def ask(host: str, path: str) -> httpx.Response:
             return visitor.get(path, headers={"Host": f"{host}:{port}"})
 

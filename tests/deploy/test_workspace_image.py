@@ -94,8 +94,11 @@ def test_nothing_may_be_more_than_the_unprivileged_user(two: Two) -> None:
 
 def test_no_program_changes_who_runs_it(client: DockerClient) -> None:
     found = client.containers.run(
-        "youarecoder/workspace", entrypoint=["sh", "-c", "find / -xdev -type f -perm /6000; which sudo su; true"],
-        user="0", network_mode="none", remove=True,
+        "youarecoder/workspace",
+        entrypoint=["sh", "-c", "find / -xdev -type f -perm /6000; which sudo su; true"],
+        user="0",
+        network_mode="none",
+        remove=True,
     ).decode()
     assert found.split() == ["/usr/bin/su"]  # there, but without setuid it makes nobody anything
 
@@ -109,7 +112,8 @@ def test_the_root_is_read_only_and_tmp_and_home_are_not(two: Two) -> None:
 
 def test_the_tools_are_there(two: Two) -> None:
     code, output = run(
-        two[0], "node --version; npm --version; git --version; ssh -V; curl -V | head -1; python3 -V;"
+        two[0],
+        "node --version; npm --version; git --version; ssh -V; curl -V | head -1; python3 -V;"
         "nano -V | head -1; ps --version; test -r /etc/ssl/certs/ca-certificates.crt",
     )
     assert code == 0, output
@@ -229,9 +233,17 @@ def test_names_are_still_found(two: Two) -> None:
 
 @pytest.mark.parametrize(
     "command",
-    [["apply", "br0;reboot", "10.1.0.0/24"], ["apply", "br0", "10.1.0.0"], ["apply", "br0", "10.1.0.999/24"],
-     ["apply", "-I", "10.1.0.0/24"], ["apply", "a-name-too-long-x", "10.1.0.0/24"], ["apply", "br0", "0.0.0.0/0"],
-     ["apply"], ["open", "br0"], []],
+    [
+        ["apply", "br0;reboot", "10.1.0.0/24"],
+        ["apply", "br0", "10.1.0.0"],
+        ["apply", "br0", "10.1.0.999/24"],
+        ["apply", "-I", "10.1.0.0/24"],
+        ["apply", "a-name-too-long-x", "10.1.0.0/24"],
+        ["apply", "br0", "0.0.0.0/0"],
+        ["apply"],
+        ["open", "br0"],
+        [],
+    ],
 )
 def test_the_firewall_refuses_what_is_not_a_bridge_and_a_subnet(client: DockerClient, command: list[str]) -> None:
     with pytest.raises(ContainerError) as refused:

@@ -215,7 +215,9 @@ def test_a_test_installation_says_where_its_mails_are(open_house: Callable[..., 
     assert "http://mailbox.localhost:8025" in house.browser.get("/verify").text
     with pytest.raises(ValueError, match="test installations"):
         open_house(
-            environment="production", public_url="https://youarecoder.example", mailbox_url="http://mailbox.localhost:8025"
+            environment="production",
+            public_url="https://youarecoder.example",
+            mailbox_url="http://mailbox.localhost:8025",
         )
 
 

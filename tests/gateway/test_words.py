@@ -104,4 +104,4 @@ def loose_words(source: str) -> Iterator[str]:
 def test_the_scan_finds_a_loose_word() -> None:
     assert list(loose_words('<p>{{ _("Fine") }}</p><p>Loose</p>')) == ["Loose"]
     assert list(loose_words('<a title="Loose too">{{ icon("x") }}</a>')) == ["Loose too"]
-    assert not list(loose_words('<h1>{% trans name=x %}Join {{ name }}{% endtrans %}</h1>'))
+    assert not list(loose_words("<h1>{% trans name=x %}Join {{ name }}{% endtrans %}</h1>"))

@@ -88,9 +88,7 @@ def test_without_a_plan(world: World) -> None:
 def test_the_limit_holds_when_many_ask_at_once(world: World) -> None:
     world.entitle(workspaces=3)
     with ThreadPoolExecutor(8) as threads:
-        answers = list(
-            threads.map(lambda n: world.call("POST", "/workspaces", json={"name": f"n{n}"}), range(12))
-        )
+        answers = list(threads.map(lambda n: world.call("POST", "/workspaces", json={"name": f"n{n}"}), range(12)))
     assert sorted(answer.status_code for answer in answers) == [202] * 3 + [403] * 9
     assert {code(answer) for answer in answers if answer.status_code == 403} == {"limit-reached"}
     assert world.call("GET", "/workspaces/quota").json() == {"used": 3, "limit": 3, "active": True, "plan": "team"}

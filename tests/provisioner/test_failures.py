@@ -256,5 +256,3 @@ def test_twenty_at_once_all_come(fast: World) -> None:
     assert len(fast.routes()) == 20
     with pytest.raises(AssertionError):
         until(lambda: fast.engine.calls.count("create") > 20, 0.3)
-
-

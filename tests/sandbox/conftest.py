@@ -67,10 +67,7 @@ class Merchant:
 
     @property
     def forms(self) -> list[dict[str, str]]:
-        return [
-            dict(parse_qsl(body.decode("ascii"), keep_blank_values=True, errors="strict"))
-            for body in self.bodies
-        ]
+        return [dict(parse_qsl(body.decode("ascii"), keep_blank_values=True, errors="strict")) for body in self.bodies]
 
     def app(self) -> Starlette:
         async def callback(request: Request) -> Response:

@@ -7,9 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-VECTORS: dict[str, Any] = json.loads(
-    (Path(__file__).parents[1] / "data" / "paytr_vectors.json").read_text("utf-8")
-)
+VECTORS: dict[str, Any] = json.loads((Path(__file__).parents[1] / "data" / "paytr_vectors.json").read_text("utf-8"))
 EXAMPLE: dict[str, str] = VECTORS["vectors"]["iframe_get_token"][0]["form"]
 KEY, SALT = "exampleKEY000001", "exampleSALT00001"
 

@@ -23,10 +23,7 @@ def test_a_good_form_gets_a_random_token(paytr):
 
 
 def test_multipart_is_taken_too_and_json_is_not(paytr):
-    assert (
-        ask(paytr, None, files={name: (None, value) for name, value in EXAMPLE.items()})["status"]
-        == "success"
-    )
+    assert ask(paytr, None, files={name: (None, value) for name, value in EXAMPLE.items()})["status"] == "success"
     assert paytr.post(URL, json=get_token_form("SUB3")).json()["status"] == "failed"
 
 
@@ -45,13 +42,9 @@ def test_a_wrong_signature_is_refused_without_a_word_more(paytr):
     )
 
 
-@pytest.mark.parametrize(
-    "oid", ["0197b1c2-1111-7000-8000-000000000000", "a" * 65, "şipariş", "A_1", "A 1", "A1\n"]
-)
+@pytest.mark.parametrize("oid", ["0197b1c2-1111-7000-8000-000000000000", "a" * 65, "şipariş", "A_1", "A 1", "A1\n"])
 def test_order_numbers_are_letters_and_digits(paytr, oid):
-    assert ask(paytr, get_token_form(oid))["reason"] == (
-        "merchant_oid alfanumerik olmalidir, ozel karakter iceremez"
-    )
+    assert ask(paytr, get_token_form(oid))["reason"] == ("merchant_oid alfanumerik olmalidir, ozel karakter iceremez")
 
 
 def test_an_order_number_is_good_once(paytr):
@@ -70,10 +63,7 @@ def test_an_order_number_is_good_once(paytr):
     ("merchant_fail_url", "javascript:alert(1)"), ("timeout_limit", "soon"), ("lang", "de"),
 ])  # fmt: skip
 def test_the_field_at_fault_is_named(paytr, field, value):
-    assert (
-        ask(paytr, get_token_form("SUB9", **{field: value}))["reason"]
-        == f"Zorunlu alan degeri gecersiz: {field}"
-    )
+    assert ask(paytr, get_token_form("SUB9", **{field: value}))["reason"] == f"Zorunlu alan degeri gecersiz: {field}"
 
 
 def test_hostile_bodies_are_refused_and_never_an_error(paytr):
@@ -84,9 +74,7 @@ def test_hostile_bodies_are_refused_and_never_an_error(paytr):
         b"x=" + b"a" * 200_000,
         b"user_basket=" + b"W1tb" * 20_000,
     ):
-        answer = paytr.post(
-            URL, content=content, headers={"content-type": "application/x-www-form-urlencoded"}
-        )
+        answer = paytr.post(URL, content=content, headers={"content-type": "application/x-www-form-urlencoded"})
         assert json.loads(answer.text)["status"] == "failed"
     broken = paytr.post(URL, content=b"--x", headers={"content-type": "multipart/form-data; boundary=y"})
     assert json.loads(broken.text)["status"] == "failed"

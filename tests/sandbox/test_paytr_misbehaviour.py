@@ -50,9 +50,7 @@ def test_copies_at_the_same_moment(paytr, merchant):
     assert merchant.most_at_once == 5
 
 
-@pytest.mark.parametrize(
-    ("outcome", "then", "ends"), [("decline", "success", "paid"), ("success", "failed", "paid")]
-)
+@pytest.mark.parametrize(("outcome", "then", "ends"), [("decline", "success", "paid"), ("success", "failed", "paid")])
 def test_a_second_notification_that_says_otherwise(paytr, merchant, outcome, then, ends):
     misbehave(paytr, then=then, then_after_seconds=0.1)
     done = pay(paytr, start(paytr), outcome)
@@ -81,9 +79,7 @@ def test_wrong_hash_always(paytr, merchant):
 
 
 def test_altered_unsigned_fields(paytr, merchant):
-    misbehave(
-        paytr, alter={"currency": "USD", "payment_amount": "1", "test_mode": "", "installment_count": "12"}
-    )
+    misbehave(paytr, alter={"currency": "USD", "payment_amount": "1", "test_mode": "", "installment_count": "12"})
     pay(paytr, start(paytr))
     form = merchant.forms[0]
     assert (form["currency"], form["payment_amount"], form["installment_count"]) == ("USD", "1", "12")

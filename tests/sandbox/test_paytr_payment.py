@@ -100,9 +100,7 @@ def test_a_plus_in_the_hash_is_percent_encoded(paytr, merchant):
         pay(paytr, start(paytr, f"PLUS{number}"))
     with_plus = [body for body in merchant.bodies if b"%2B" in body]
     assert with_plus
-    assert all(
-        b"+" not in body and genuine(form) for body, form in zip(merchant.bodies, merchant.forms, strict=True)
-    )
+    assert all(b"+" not in body and genuine(form) for body, form in zip(merchant.bodies, merchant.forms, strict=True))
 
 
 def test_it_sends_until_the_body_is_exactly_ok(paytr, merchant):
@@ -153,10 +151,7 @@ def test_a_restart_forgets_nothing(merchant, paytr_settings, tmp_path):
     with serving(paytr_app.build(settings)) as url, httpx.Client(base_url=url) as paytr:
         until(lambda: order(paytr)["acknowledged"])
         assert len(merchant.bodies) == before + 1
-        assert (
-            json.loads(paytr.post("/odeme/api/get-token", data=get_token_form("SUB1")).text)["status"]
-            == "failed"
-        )
+        assert json.loads(paytr.post("/odeme/api/get-token", data=get_token_form("SUB1")).text)["status"] == "failed"
         pay(paytr, open_token)
         assert merchant.forms[-1]["total_amount"] == "50000"
     assert b"4355084355084358" not in (tmp_path / "paytr-sandbox.sqlite3").read_bytes()

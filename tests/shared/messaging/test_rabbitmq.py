@@ -80,9 +80,7 @@ async def publish_until_taken(bus: RabbitMQ, type_: str, word: str) -> None:
     pytest.fail("the message was never taken")
 
 
-async def test_start_waits_for_a_broker_that_is_not_there_yet(
-    own_broker: rabbitmq.RabbitServer, queue: str
-) -> None:
+async def test_start_waits_for_a_broker_that_is_not_there_yet(own_broker: rabbitmq.RabbitServer, queue: str) -> None:
     own_broker.kill()
     bus, got = RabbitMQ(own_broker.url), Collector()
     starting = asyncio.create_task(bus.start())

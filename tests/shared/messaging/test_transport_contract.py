@@ -30,9 +30,7 @@ async def test_what_is_published_is_delivered_in_order_and_outcomes_are_none(
         assert got.words == words
 
 
-async def test_batches_are_bounded_and_deliveries_come_one_at_a_time(
-    make_transport: MakeTransport, queue: str
-) -> None:
+async def test_batches_are_bounded_and_deliveries_come_one_at_a_time(make_transport: MakeTransport, queue: str) -> None:
     bus, got = make_transport(), Collector()
     async with running(bus):
         await bus.subscribe(Subscription(queue, TYPES, got, batch=7))
@@ -115,9 +113,7 @@ async def test_ready_only_between_start_and_stop(make_transport: MakeTransport) 
     assert all(isinstance(outcome, NotTaken) for outcome in await bus.publish([message("late")]))
 
 
-async def test_a_broadcast_reaches_every_hearer_and_counts_as_heard(
-    make_transport: MakeTransport, queue: str
-) -> None:
+async def test_a_broadcast_reaches_every_hearer_and_counts_as_heard(make_transport: MakeTransport, queue: str) -> None:
     bus, one, two = make_transport(), Collector(), Collector()
     type_ = f"only.broadcast.{uuid4().hex}"
     async with running(bus):
