@@ -87,13 +87,19 @@ def rabbitmq_server(run_folder: Path) -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def docker_engine(run_folder: Path) -> docker.DockerClient:
-    """A client of the machine's real Docker engine, started or installed first where we can."""
-    from deploy.local import engine
+    """A client of the real Docker engine with our images; installed, started and built where they are missing.
+
+    On a new machine that takes minutes, once.
+    """
+    from deploy.local import engine, images
 
     try:
-        return engine.ensure(run_folder, lambda line: None)
-    except engine.EngineUnavailable as failure:
+        client = engine.ensure(run_folder, lambda line: None)
+        for name in ("firewall", "workspace"):
+            images.ensure(client, name, lambda line: None)
+    except (engine.EngineUnavailable, images.ImageUnavailable) as failure:
         infrastructure.missing(str(failure))
+    return client
 
 
 @pytest.fixture(scope="session")
