@@ -20,6 +20,7 @@ def pytest_configure(config: pytest.Config) -> None:
         infrastructure.sweep()
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """With pytest-xdist, what shares one thing of the machine stays on one worker.
 

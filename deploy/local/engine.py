@@ -221,6 +221,10 @@ def _start_with_systemd(report: Report) -> docker.DockerClient:
     raise EngineUnavailable("systemd started the Docker engine, but it does not answer; see `journalctl -u docker`.")
 
 
+# An engine outlives us on purpose; a forgotten child would be complained of when it is collected.
+_detached: list[subprocess.Popen[bytes]] = []
+
+
 def _start_detached(machine: Machine, data_dir: Path, report: Report) -> docker.DockerClient:
     if machine.dockerd is None:
         raise EngineUnavailable("The Docker engine was installed, but its program `dockerd` is nowhere to be found.")
@@ -238,6 +242,7 @@ def _start_detached(machine: Machine, data_dir: Path, report: Report) -> docker.
             cwd="/",
             start_new_session=True,
         )
+    _detached.append(process)
     (data_dir / "dockerd.pid").write_text(f"{process.pid}\n", encoding="ascii")
     deadline = time.monotonic() + _START_TIMEOUT_S
     while time.monotonic() < deadline:
