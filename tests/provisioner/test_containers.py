@@ -131,7 +131,8 @@ def worker(world: World, database: TestDatabase, settings: dict[str, Any]) -> It
     finally:
         if process.poll() is None:
             process.send_signal(signal.SIGTERM)
-            assert process.wait(30) == 0
+            # Python's own end by the signal, where it came before the process had begun to listen to it.
+            assert process.wait(30) in (0, -signal.SIGTERM)
 
 
 def test_a_killed_provisioner_is_taken_over(
