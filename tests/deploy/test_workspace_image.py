@@ -1,5 +1,6 @@
 """The workspace image under its full lock-down, on the real engine: it works, and it does not get out."""
 
+import os
 import socket
 import threading
 import time
@@ -15,6 +16,9 @@ from deploy.local import engine, images
 from deploy.local.try_workspace import FIREWALL, Place, first_page, get, place, wait_healthy
 
 pytestmark = pytest.mark.e2e
+
+# A network of its own for each of pytest-xdist's workers, gw0, gw1 …, and one more beside it.
+NETWORK = 200 + 2 * int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
 A, B = 11, 12
 Two = tuple[Container, Container]
 
@@ -33,7 +37,7 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DockerClient]:
 
 @pytest.fixture(scope="module")
 def here(client: DockerClient) -> Iterator[Place]:
-    with place(client, 232) as made:
+    with place(client, NETWORK) as made:
         yield made
 
 
@@ -175,7 +179,7 @@ def test_a_workspace_does_not_reach_another_one(here: Place, two: Two) -> None:
 def test_a_workspace_does_not_reach_one_on_another_network(
     client: DockerClient, here: Place, two: Two, volumes: list[str]
 ) -> None:
-    with place(client, 233) as other:
+    with place(client, NETWORK + 1) as other:
         container = other.create(A, volumes[1])
         try:
             container.start()
