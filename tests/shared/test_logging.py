@@ -36,8 +36,8 @@ def lines(monkeypatch: pytest.MonkeyPatch) -> Iterator[Lines]:
 
 def test_our_lines_and_the_libraries(lines: Lines) -> None:
     ours.get_logger("a").info("it happened", count=3)
-    logging.getLogger("some.library").warning("it said %s", "so\nand more")
-    logging.getLogger("some.library").debug("not this")
+    logging.getLogger("another.package").warning("it said %s", "so\nand more")
+    logging.getLogger("another.package").debug("not this")
     own, library = lines()
     assert (own["event"], own["count"], own["level"], own["service"]) == ("it happened", 3, "info", "little")
     assert own["timestamp"].endswith("Z")
