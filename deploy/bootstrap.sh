@@ -62,8 +62,7 @@ find_python() {
 make_env() {
     lock=$1
     stamp=$2
-    # The folder's name is in the stamp because a virtual environment does not survive being moved.
-    want="$(sha256sum <"$lock" | cut -d' ' -f1) $(pwd -P)"
+    want=$(stamp_of "$lock")
     is_current && return 0
     if command -v flock >/dev/null 2>&1; then  # two commands in one checkout: the second waits for the first
         exec 9>.venv.lock
@@ -90,9 +89,12 @@ make_env() {
     fi
     quietly .venv/bin/python -m pip install --disable-pip-version-check --no-input --no-deps --require-hashes \
         -r "$lock" || fail "The packages of $lock could not be installed (see above)."
-    printf '%s\n' "$want" >".venv/$stamp"
+    stamp_of "$lock" >".venv/$stamp"
     say "The Python environment is ready."
 }
+
+# The folder's name is in the stamp because a virtual environment does not survive being moved.
+stamp_of() { printf '%s %s\n' "$(sha256sum <"$1" | cut -d' ' -f1)" "$(pwd -P)"; }
 
 is_current() { [ -x .venv/bin/python ] && [ "$(cat ".venv/$stamp" 2>/dev/null)" = "$want" ]; }
 
@@ -113,7 +115,10 @@ test_needs() {
 
 case "${1:-}" in
     env) make_env requirements.lock lock.stamp ;;
-    test-env) make_env requirements-test.lock test-lock.stamp ;;
+    test-env)
+        make_env requirements-test.lock test-lock.stamp
+        stamp_of requirements.lock >.venv/lock.stamp  # what `make up` needs is among it
+        ;;
     test-needs) test_needs ;;
     *) fail "usage: sh deploy/bootstrap.sh env | test-env | test-needs" ;;
 esac

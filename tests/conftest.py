@@ -87,7 +87,7 @@ def rabbitmq_server(run_folder: Path) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def docker_engine(run_folder: Path) -> docker.DockerClient:
+def docker_engine(run_folder: Path) -> Iterator[docker.DockerClient]:
     """A client of the real Docker engine with our images; installed, started and built where they are missing.
 
     On a new machine that takes minutes, once.
@@ -100,7 +100,8 @@ def docker_engine(run_folder: Path) -> docker.DockerClient:
             images.ensure(client, name, lambda line: None)
     except (engine.EngineUnavailable, images.ImageUnavailable) as failure:
         infrastructure.missing(str(failure))
-    return client
+    yield client
+    client.close()
 
 
 @pytest.fixture(scope="session")

@@ -21,6 +21,7 @@ from docker.errors import DockerException
 
 from deploy.local import apt
 from deploy.local.apt import Report
+from services.provisioner.engine.local_socket import knock
 
 _ADMIN_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _START_TIMEOUT_S = 60.0
@@ -98,6 +99,7 @@ def connect(environment: Mapping[str, str] | None = None) -> docker.DockerClient
     for url in _addresses(environment):
         client = None
         try:
+            knock(url)
             # TLS settings (DOCKER_TLS_VERIFY, DOCKER_CERT_PATH) are read by from_env as well
             client = docker.from_env(environment={**environment, "DOCKER_HOST": url}, timeout=5)
             client.ping()

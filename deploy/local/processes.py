@@ -35,13 +35,14 @@ class AlreadyRunning(StartFailed):
 
 
 def free_port(host: str = "127.0.0.1") -> int:
-    """A TCP port nobody listens on now. Somebody may take it before its user does: be ready to ask again.
+    """A TCP port nobody listens on now, and which no other process of this account is given while this one lives.
 
     Not one of those the system gives to outgoing connections: such a one can be gone a moment later.
     """
     for candidate in random.sample(PORTS, 200):
         with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe, contextlib.suppress(OSError):
             probe.bind((host, candidate))
+            _promise(candidate)
             return candidate
     raise StartFailed(f"no free port among {PORTS.start} to {PORTS.stop - 1} on {host}")
 
@@ -50,7 +51,9 @@ def _promise(port: int) -> None:
     """Marks the port as given, for as long as this process lives. Raises OSError where another one holds it."""
     folder = Path(tempfile.gettempdir()) / f"youarecoder-ports-{os.getuid()}"
     folder.mkdir(mode=0o700, exist_ok=True)
-    mark = os.open(folder / str(port), os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    if folder.stat().st_uid != os.getuid():
+        raise StartFailed(f"{folder} belongs to another account; remove it or set TMPDIR")
+    mark = os.open(folder / str(port), os.O_CREAT | os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
         fcntl.flock(mark, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:

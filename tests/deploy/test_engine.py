@@ -1,5 +1,6 @@
 """What a person hears when there is no engine to be had, and how one is found."""
 
+import gc
 import os
 import socket
 import subprocess
@@ -61,6 +62,16 @@ def test_a_docker_host_that_does_not_answer_is_named_and_nothing_else_is_started
             engine.ensure(tmp_path, lines.append)
     assert lines == []
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("left_behind", [True, False])
+def test_a_socket_nobody_listens_at_is_no_engine_and_none_of_ours_stays_open(tmp_path: Path, left_behind: bool) -> None:
+    path = tmp_path / "docker.sock"
+    if left_behind:
+        with socket.socket(socket.AF_UNIX) as ended:
+            ended.bind(str(path))
+    assert engine.connect({"DOCKER_HOST": f"unix://{path}"}) is None
+    gc.collect()  # an open socket warns when it is collected, and a warning is an error here
 
 
 def test_a_socket_that_hangs_up_is_not_an_engine(tmp_path: Path) -> None:

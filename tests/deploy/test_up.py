@@ -227,7 +227,10 @@ def test_ctrl_c_at_a_terminal_through_make(make: Make) -> None:
     def read_until(words: bytes) -> None:
         nonlocal shown
         while words not in shown:
-            shown += os.read(terminal, 4096)
+            try:
+                shown += os.read(terminal, 4096)
+            except OSError:  # the other end is closed
+                raise AssertionError(f"it ended before it said {words!r}:\n{shown.decode()}") from None
 
     read_until(b"Ctrl-C stops it")
     os.write(terminal, b"\x03")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -31,6 +30,7 @@ from services.provisioner.engine import (
     Volume,
     Wanted,
 )
+from services.provisioner.engine.local_socket import knock
 from services.provisioner.engine.network import IsolatedNetwork
 
 WORKSPACE = "youarecoder.workspace"
@@ -240,15 +240,9 @@ class DockerEngine:
         """The connection, made when it is first needed: without an engine the service runs all the same."""
         with self._connecting:
             if self._connected is None:
-                self._knock()
+                knock(self._host)
                 self._connected = docker.APIClient(self._host, version="auto", timeout=60, max_pool_size=50)
             return self._connected
-
-    def _knock(self) -> None:
-        """Raises OSError where nobody listens at a local socket: the library leaves its own half-open then."""
-        if self._host.startswith("unix://"):
-            with socket.socket(socket.AF_UNIX) as knocking:
-                knocking.connect(self._host.removeprefix("unix://"))
 
     def close(self) -> None:
         """Closes the connections."""
