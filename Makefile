@@ -38,5 +38,6 @@ docs: env  ## write the generated documents again (events, AsyncAPI, OpenAPI)
 COMPILE = $(PYTHON) -m uv pip compile pyproject.toml --generate-hashes --no-emit-index-url --no-emit-find-links \
 	--no-header --quiet
 lock: test-env  ## write both locks again from pyproject.toml (ARGS="--upgrade" takes newer versions)
+	@$(PYTHON) -m pip install --quiet --disable-pip-version-check uv  # only whoever renews the locks needs it
 	@$(COMPILE) --extra embedded -o requirements.lock $(ARGS)
 	@exec $(COMPILE) --extra embedded --extra test -c requirements.lock -o requirements-test.lock $(ARGS)
