@@ -152,7 +152,8 @@ async def _run(options: Options, terminal: Terminal, log_file: Path) -> int:
 
 def _tell(platform: Platform) -> None:
     given, sites, data = platform.given, platform.sites, platform.options.data
-    database = f"PostgreSQL in {data}/postgres (*_DATABASE_URL for your own)"
+    kept = (data / "postgres" / "home").resolve()  # elsewhere where the database's account cannot enter
+    database = f"PostgreSQL in {kept} (*_DATABASE_URL for your own)"
     if given.broker:
         bus = "your RabbitMQ"
     elif platform.options.separate:
