@@ -40,6 +40,7 @@ from unittest import mock
 from sqlalchemy.orm import Session
 
 from bench.standins import COUNT
+from deploy import certificates
 from deploy import database as databases
 from deploy.local import postgres, processes, traefik
 from deploy.local.keys import load as load_keys
@@ -127,6 +128,7 @@ def edge(folder: Path) -> Iterator[tuple[list[Way], int, int]]:
     """Starts everything; the ways, the backend's port, and the port Traefik asks."""
     backend, proxy, gateway, auth, public = (free_port() for _ in range(5))
     keys = load_keys(folder / "keys.json")
+    certificates.ensure(folder / "auth.pem", folder / "auth-key.pem", ["127.0.0.1"])
     leave = Leave(HOST, *(new_id() for _ in range(4)))
     whoever = folder / "somebody.json"
     whoever.write_text(json.dumps(_somebody(leave)))
@@ -146,6 +148,8 @@ def edge(folder: Path) -> Iterator[tuple[list[Way], int, int]]:
             "GATEWAY_TRUSTED_PROXIES": "127.0.0.1",
             "GATEWAY_PORT": str(gateway),
             "GATEWAY_AUTH_PORT": str(auth),
+            "GATEWAY_AUTH_CERTIFICATE": str(folder / "auth.pem"),
+            "GATEWAY_AUTH_KEY": str(folder / "auth-key.pem"),
             "GATEWAY_OPS_PORT": str(free_port()),
             "GATEWAY_RATE_SCALE": "1000",
             **{f"GATEWAY_{name}_URL": f"http://127.0.0.1:{backend}" for name in SERVICES},
@@ -214,7 +218,7 @@ def _write_workspace(url: str, leave: Leave) -> None:
 
 def _write_routes(routes: Path, settings: Settings, gateway: int, auth: int, backend: int) -> None:
     """The platform's own, one to the backend behind ForwardAuth as the provisioner writes it, and a plain one."""
-    ours = platform_routes(settings, f"http://127.0.0.1:{gateway}", f"http://127.0.0.1:{auth}")
+    ours = platform_routes(settings, f"http://127.0.0.1:{gateway}", f"127.0.0.1:{auth}")
     http_ = ours["http"]
     http_["services"]["bench"] = {"loadBalancer": {"servers": [{"url": f"http://127.0.0.1:{backend}"}]}}
     for name, host, middlewares in (("plain", "plain", []), ("inside", HOST, ["workspace-auth"])):

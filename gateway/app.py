@@ -9,6 +9,7 @@ from starlette.middleware import Middleware
 
 from gateway import entry
 from gateway.access import Anybody, Staff
+from gateway.auth_server import AuthServer
 from gateway.forward_auth import forward_auth_app
 from gateway.front_door import FrontDoor
 from gateway.handlers import HANDLERS
@@ -82,12 +83,16 @@ def build(settings: Settings, upstreams: Mapping[str, Upstream] | None = None) -
         Middleware(FrontDoor, settings=settings, assets=templates.assets, proxy=proxy, workspace_hosts=workspace_hosts)
     )
     auth = forward_auth_app(settings, knowledge, clock)
-    auth_server: HttpServer | None = None
+    auth_server: HttpServer | AuthServer | None = None
 
     async def start() -> None:
         nonlocal auth_server
         await knowledge.start()
-        auth_server = HttpServer(auth, settings.host, settings.auth_port)
+        where = (auth, settings.host, settings.auth_port)
+        if settings.auth_certificate and settings.auth_key:
+            auth_server = AuthServer(*where, settings.auth_certificate, settings.auth_key)
+        else:
+            auth_server = HttpServer(*where)
         app.state.auth_port = await auth_server.begin()
 
     async def close() -> None:

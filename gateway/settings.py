@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import cached_property
 from ipaddress import IPv4Network, IPv6Network, ip_network
+from pathlib import Path
 from typing import Annotated, ClassVar, Self
 from urllib.parse import urlsplit
 
@@ -34,6 +35,10 @@ class Settings(ServiceSettings):
     auth_port: Annotated[
         int, Field(ge=0, le=65535, description="internal port Traefik asks who may enter a workspace; never public")
     ] = 0
+    auth_certificate: Annotated[
+        Path | None, Field(description="PEM file; with it that port speaks TLS and HTTP/2, else plain HTTP")
+    ] = None
+    auth_key: Annotated[Path | None, Field(description="PEM file of the certificate's private key")] = None
     trusted_proxies: Annotated[
         str, Field(description="addresses or networks of our own Traefik, comma-separated; only they name the client")
     ] = ""
@@ -73,6 +78,15 @@ class Settings(ServiceSettings):
     def _no_mailbox_in_production(self) -> Self:
         if self.environment is Environment.PRODUCTION and self.mailbox_url:
             raise ValueError("GATEWAY_MAILBOX_URL is for test installations: real mails go to people")
+        return self
+
+    @model_validator(mode="after")
+    def _certificate_has_its_key(self) -> Self:
+        if (self.auth_certificate is None) != (self.auth_key is None):
+            raise ValueError("GATEWAY_AUTH_CERTIFICATE and GATEWAY_AUTH_KEY go together")
+        for file in (self.auth_certificate, self.auth_key):
+            if file is not None and not file.is_file():
+                raise ValueError(f"there is no file {file}")
         return self
 
     @model_validator(mode="after")

@@ -12,13 +12,15 @@ STRIPPED = ("X-Forwarded-User", "X-Probe", "X-Correlation-Id", "Proxy", "Forward
 """Headers that something behind us might believe and only a client could have set."""
 
 
-def platform_routes(settings: Settings, gateway_url: str, auth_url: str, *, entry_point: str = "web") -> dict[str, Any]:
-    """Traefik's dynamic configuration; `gateway_url` (its HTTP server) and `auth_url` (its internal port) as
-    `http://host:port`.
+def platform_routes(settings: Settings, gateway_url: str, auth: str, *, entry_point: str = "web") -> dict[str, Any]:
+    """Traefik's dynamic configuration; `gateway_url` is its HTTP server as `http://host:port`, `auth` its internal port
+    as `host:port`. Over TLS where the settings name a certificate, which Traefik then reads as its authority.
 
     Provides `gateway@file` and `workspace-auth@file` to the provisioner's routes.
     """
     domain = settings.workspaces_domain
+    certificate = settings.auth_certificate
+    tls = {"tls": {"ca": str(certificate)}} if certificate else {}
     router = {"entryPoints": [entry_point], "service": "gateway", "middlewares": ["from-outside"]}
     return {
         "http": {
@@ -39,7 +41,8 @@ def platform_routes(settings: Settings, gateway_url: str, auth_url: str, *, entr
                 "from-outside": {"headers": {"customRequestHeaders": dict.fromkeys(STRIPPED, "")}},
                 "workspace-auth": {
                     "forwardAuth": {
-                        "address": f"{auth_url}{PATH}",
+                        "address": f"{'https' if certificate else 'http'}://{auth}{PATH}",
+                        **tls,
                         "trustForwardHeader": False,
                         # Taken from the answer, and taken away where the answer has none: no cookie of ours and no
                         # Authorization reaches a container.

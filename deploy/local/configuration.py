@@ -116,6 +116,8 @@ def environment(
         "GATEWAY_TRUSTED_PROXIES": "127.0.0.1",
         "GATEWAY_PORT": str(addresses.gateway),
         "GATEWAY_AUTH_PORT": str(addresses.auth),
+        "GATEWAY_AUTH_CERTIFICATE": str(data / "auth.pem"),
+        "GATEWAY_AUTH_KEY": str(data / "auth-key.pem"),
         "BILLING_DOCUMENT_KEY": keys.document_key,
         "IDENTITY_DEMO_PASSWORD": keys.demo_password,
         "PROVISIONER_ROUTES_DIRECTORY": str(data / "routes"),

@@ -223,10 +223,6 @@ def _start_with_systemd(report: Report) -> docker.DockerClient:
     raise EngineUnavailable("systemd started the Docker engine, but it does not answer; see `journalctl -u docker`.")
 
 
-# An engine outlives us on purpose; a forgotten child would be complained of when it is collected.
-_detached: list[subprocess.Popen[bytes]] = []
-
-
 def _start_detached(machine: Machine, data_dir: Path, report: Report) -> docker.DockerClient:
     if machine.dockerd is None:
         raise EngineUnavailable("The Docker engine was installed, but its program `dockerd` is nowhere to be found.")
@@ -244,13 +240,13 @@ def _start_detached(machine: Machine, data_dir: Path, report: Report) -> docker.
             cwd="/",
             start_new_session=True,
         )
-    _detached.append(process)
     (data_dir / "dockerd.pid").write_text(f"{process.pid}\n", encoding="ascii")
     deadline = time.monotonic() + _START_TIMEOUT_S
     while time.monotonic() < deadline:
         client = connect()
         if client is not None:
             report("The Docker engine answers")
+            process.returncode = 0  # it outlives us on purpose: no complaint of a forgotten child
             return client
         if process.poll() is not None:
             break

@@ -18,7 +18,7 @@ from functools import partial
 from pathlib import Path
 from typing import Protocol, TypeVar
 
-from deploy import database
+from deploy import certificates, database
 from deploy.local import configuration, keys, postgres, rabbitmq, reachable, traefik
 from deploy.local.configuration import Addresses, Given, Sites
 from deploy.local.processes import Report, StartFailed, end_left_behind, limit
@@ -89,6 +89,7 @@ class Platform:
         self._report = report
         self._running = AsyncExitStack()
         self.keys = keys.load(options.data / "keys.json")
+        certificates.ensure(options.data / "auth.pem", options.data / "auth-key.pem", ["127.0.0.1"])
 
     async def start(self) -> None:
         """Starts everything; returns when the site is served. What fails, or is cancelled, on the way is undone.
@@ -197,7 +198,7 @@ class Platform:
         routes = platform_routes(
             load(Settings),
             gateway_url=f"http://127.0.0.1:{self.addresses.gateway}",
-            auth_url=f"http://127.0.0.1:{self.addresses.auth}",
+            auth=f"127.0.0.1:{self.addresses.auth}",
         )
         folder = self.options.data / "routes"
         folder.mkdir(exist_ok=True)

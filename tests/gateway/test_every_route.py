@@ -208,6 +208,10 @@ def test_settings_refuse_keys_that_do_not_belong_together(gateway_database: Test
         settings_for(gateway_database, token_public_key=new_key_pair()[1])
     with pytest.raises(ValueError, match="at least 32"):
         settings_for(gateway_database, cookie_key="short")
+    with pytest.raises(ValueError, match="go together"):
+        settings_for(gateway_database, auth_certificate="/etc/hostname")
+    with pytest.raises(ValueError, match="there is no file"):
+        settings_for(gateway_database, auth_certificate="/etc/hostname", auth_key="/nowhere")
 
 
 def test_a_test_installation_says_where_its_mails_are(open_house: Callable[..., House]) -> None:

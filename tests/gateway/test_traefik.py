@@ -14,6 +14,7 @@ import httpx
 import pytest
 from starlette.types import Receive, Scope, Send
 
+from deploy import certificates
 from deploy.local import processes, traefik
 from gateway.traefik import platform_routes
 from shared.events.provisioner import WorkspaceRequested
@@ -44,10 +45,14 @@ class Edge:
         return httpx.request(method, f"http://127.0.0.1:{self.port}{path}", headers=told, timeout=10)
 
 
-@pytest.fixture
-def edge(open_house: Callable[..., House], tmp_path: Path) -> Iterator[Edge]:
+@pytest.fixture(params=["over TLS and HTTP/2", "over plain HTTP"])
+def edge(request: pytest.FixtureRequest, open_house: Callable[..., House], tmp_path: Path) -> Iterator[Edge]:
     port = processes.free_port()
-    house = open_house(public_url=f"http://youarecoder.localhost:{port}", trusted_proxies="127.0.0.1")
+    internal = {}
+    if request.param == "over TLS and HTTP/2":
+        internal = {"auth_certificate": tmp_path / "auth.pem", "auth_key": tmp_path / "auth-key.pem"}
+        certificates.ensure(*internal.values(), ["127.0.0.1"])
+    house = open_house(public_url=f"http://youarecoder.localhost:{port}", trusted_proxies="127.0.0.1", **internal)
     ports: dict[str, int] = {}
     ready, stop = threading.Event(), threading.Event()
 
@@ -66,7 +71,7 @@ def edge(open_house: Callable[..., House], tmp_path: Path) -> Iterator[Edge]:
     routes = tmp_path / "routes"
     routes.mkdir()
     settings: Any = house.service.settings
-    auth = f"http://127.0.0.1:{house.service.app.state.auth_port}"
+    auth = f"127.0.0.1:{house.service.app.state.auth_port}"
     gateway = f"http://127.0.0.1:{ports['gateway']}"
     traefik.write_routes(routes / "platform.yml", platform_routes(settings, gateway, auth))
     traefik.write_routes(routes / "workspaces.yml", provisioned(ports["editor"]))
