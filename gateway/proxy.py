@@ -63,6 +63,10 @@ CONNECT, SILENCE = 2.0, 60.0
 """Seconds to wait for a connection, and between two pieces of an answer; event streams ping every 15."""
 
 
+SHORT = 64 * 1024
+"""Bytes of an answer that is passed on in one piece."""
+
+
 class UpstreamFailed(ServiceUnavailable):
     status, code, title = 502, "service-failed", "A part of the platform gave no answer"
 
@@ -142,9 +146,14 @@ class Proxy:
                 headers=[(name.decode("latin-1"), value.decode("latin-1")) for name, value in headers],
                 allow_redirects=False,
             ) as answer:
+                # What is short is there at once: no watching whether the client is, and a half answer is a 502.
+                short = answer.content_length is not None and answer.content_length <= SHORT
+                whole = await answer.read() if short else None
+                started = True
                 passed = _kept(answer.raw_headers)
                 await send({"type": "http.response.start", "status": answer.status, "headers": passed})
-                started = True
+                if whole is not None:
+                    return await send({"type": "http.response.body", "body": whole})
                 gone = asyncio.create_task(_until_gone(receive))
                 try:
                     await _stream(answer, gone, send)

@@ -15,7 +15,7 @@ from shared import logging
 from shared.errors import NotFound
 from shared.messaging import deadletters
 from shared.migrate import is_current
-from shared.service import HttpServer, Service, Worker, ops_app, prepare, transport_for
+from shared.service import HttpServer, Service, Worker, leave_the_code_alone, ops_app, prepare, transport_for
 from shared.settings import ServiceSettings, load
 
 S = TypeVar("S", bound=ServiceSettings)
@@ -88,6 +88,7 @@ async def _serve(service: Service, http: bool, work: bool) -> None:
         await _start(worker, stop)
     server = HttpServer(service.app, service.settings.host, service.settings.port) if http else None
     port = await server.begin() if server else None
+    leave_the_code_alone()
     log.info("serving", port=port, ops_port=ops_port)
     await stop.wait()
     service.app.state.stopping = True

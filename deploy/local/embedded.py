@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 
 from deploy.local.configuration import Addresses, package_of
-from shared.service import HttpServer, Service, Worker, ops_app, prepare, transport_for
+from shared.service import HttpServer, Service, Worker, leave_the_code_alone, ops_app, prepare, transport_for
 from shared.settings import load
 from shared.upstream import Upstream
 
@@ -44,6 +44,7 @@ class Embedded:
         await self._worker.start()
         await self._ops.begin()
         await self._front.begin()
+        leave_the_code_alone()
 
     async def stop(self) -> None:
         """Closes the front door, finishes what is under way, then disconnects."""
