@@ -5,7 +5,7 @@ from __future__ import annotations
 import http.server
 import queue
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from ipaddress import IPv4Address, IPv4Network
@@ -15,8 +15,11 @@ from services.provisioner.engine import (
     AddressInUse,
     Container,
     EngineError,
+    FileSystem,
     ImageMissing,
     Limits,
+    Measured,
+    Size,
     Status,
     Unreachable,
     Volume,
@@ -58,6 +61,15 @@ class RememberingEngine:
         self.refuses: dict[str, list[EngineError]] = {}
         """What the next calls of a method raise."""
         self.out_of_memory: set[str] = set()
+        self.sizes: dict[UUID, Size] = {}
+        """What each volume holds; one that is not named is empty."""
+        self.unreadable: set[UUID] = set()
+        """Volumes with which nothing can be measured."""
+        self.disk = FileSystem(1000 * 1024**3, 500 * 1024**3)
+        self.measured: list[set[UUID]] = []
+        """The volumes of each answer."""
+        self.measuring: dict[str, UUID] = {}
+        """What measures, and for whom."""
         self.made: dict[str, Container] = {}
         self.limits: dict[str, Limits] = {}
         self.kept: dict[UUID, Volume] = {}
@@ -138,6 +150,25 @@ class RememberingEngine:
             if any(one.workspace_id == workspace_id for one in self.made.values()):
                 raise EngineError("volume is in use")
             self.kept.pop(workspace_id, None)
+
+    def measure(
+        self, workspaces: Sequence[UUID], each: int, together: int, holder: UUID, stopped: Callable[[], bool]
+    ) -> Measured:
+        with self._lock:
+            self._call("measure")
+            there = {id_ for id_ in workspaces if id_ in self.kept}
+            if there & self.unreadable:
+                raise EngineError("no such directory")
+            self.measured.append(there)
+            return Measured({id_: self.sizes.get(id_, Size(0)) for id_ in there}, self.disk)
+
+    def sweep_measuring(self, holders: Collection[UUID]) -> int:
+        with self._lock:
+            self._call("sweep_measuring")
+            left = [id_ for id_, holder in self.measuring.items() if holder not in holders]
+            for id_ in left:
+                del self.measuring[id_]
+            return len(left)
 
     def follow(self, changed: Callable[[UUID | None], None], stopped: Callable[[], bool]) -> None:
         mine: queue.Queue[UUID | None] = queue.Queue()

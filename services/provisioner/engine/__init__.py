@@ -6,8 +6,8 @@ All calls block; the control loop makes them in threads.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from ipaddress import IPv4Address
@@ -92,6 +92,32 @@ class Volume:
 
 
 @dataclass(frozen=True)
+class Size:
+    """What a volume's files take on the disk. Not `whole`: the time ran out, and they take at least so much."""
+
+    bytes: int
+    whole: bool = True
+
+
+@dataclass(frozen=True)
+class FileSystem:
+    """How full the volumes' file system is. Files are 0 where it has no fixed number of them."""
+
+    total_bytes: int
+    free_bytes: int
+    total_files: int = 0
+    free_files: int = 0
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What could be measured. A volume that is not there, or was not come to, is missing."""
+
+    sizes: Mapping[UUID, Size] = field(default_factory=dict)
+    disk: FileSystem | None = None
+
+
+@dataclass(frozen=True)
 class Limits:
     """What a workspace may use: thousandths of a core, bytes, processes."""
 
@@ -145,6 +171,15 @@ class Engine(Protocol):
 
     def remove_volume(self, workspace_id: UUID) -> None:
         """Removes a workspace's files, for good."""
+
+    def measure(
+        self, workspaces: Sequence[UUID], each: int, together: int, holder: UUID, stopped: Callable[[], bool]
+    ) -> Measured:
+        """How much the workspaces' volumes hold, at most `each` seconds a volume and `together` for all, and how full
+        their disk is. `holder` is who measures. Gives up with what is known as soon as `stopped` says so."""
+
+    def sweep_measuring(self, holders: Collection[UUID]) -> int:
+        """Ends what measures for anybody else than `holders`: a killed process left it. How many there were."""
 
     def follow(self, changed: Callable[[UUID | None], None], stopped: Callable[[], bool]) -> None:
         """Calls `changed` with each workspace whose container changes, with None where anything may have (an image

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from datetime import datetime
 from ipaddress import IPv4Network
 from typing import Any
@@ -23,6 +23,7 @@ from services.provisioner.engine import (
     EngineError,
     ImageMissing,
     Limits,
+    Measured,
     NetworkDiffers,
     OutOfMemory,
     Status,
@@ -30,6 +31,7 @@ from services.provisioner.engine import (
     Volume,
     Wanted,
 )
+from services.provisioner.engine import measuring
 from services.provisioner.engine.local_socket import knock
 from services.provisioner.engine.network import IsolatedNetwork
 
@@ -65,6 +67,7 @@ class DockerEngine:
         self._installation = installation
         self._image = image
         self._network_name = network
+        self._measuring_image = firewall_image  # the smallest of ours, and there wherever anything may start
         self._mine = {"label": f"{INSTALLATION}={installation}"}
         self._network = IsolatedNetwork(network, bridge, subnet, firewall_image, {INSTALLATION: installation})
         self._connected: docker.APIClient | None = None
@@ -180,6 +183,28 @@ class DockerEngine:
         """Removes a workspace's files, for good."""
         with _in_our_words(), contextlib.suppress(NotFound):
             self._client().remove_volume(self._volume(workspace_id))
+
+    def measure(
+        self, workspaces: Sequence[UUID], each: int, together: int, holder: UUID, stopped: Callable[[], bool]
+    ) -> Measured:
+        """How much the workspaces' volumes hold, and how full their disk is. Gives up when `stopped` says so."""
+        mine = {INSTALLATION: self._installation}
+        with _in_our_words():
+            client = self._client()
+            there = {one["Name"]: one["Labels"] for one in client.volumes(filters=self._mine)["Volumes"] or []}
+            names = {id_: self._volume(id_) for id_ in workspaces}
+            volumes = {id_: (name, there[name]) for id_, name in names.items() if name in there}
+            own = f"yac-{self._installation}-disk", {**mine, measuring.ROLE: "disk"}
+            labels = measuring.labels_of(mine, holder)
+            return measuring.measure(
+                client, self._measuring_image, labels, volumes, own, (each, together), stopped
+            )
+
+    def sweep_measuring(self, holders: Collection[UUID]) -> int:
+        """Ends what measures for anybody else than `holders`; how many there were."""
+        with _in_our_words():
+            labels = measuring.labels_of({INSTALLATION: self._installation})
+            return measuring.sweep(self._client(), labels, holders)
 
     def follow(self, changed: Callable[[UUID | None], None], stopped: Callable[[], bool]) -> None:
         """Calls `changed` with what changes until `stopped` says so. Raises Unreachable when it is cut off."""
