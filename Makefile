@@ -30,9 +30,10 @@ lint: test-env  ## check style, likely bugs and types
 	@$(PYTHON) -m ruff check .
 	@$(PYTHON) -m mypy
 
-docs: env  ## write the generated documents again (events, AsyncAPI, OpenAPI)
+docs: env  ## write the generated documents again (events, AsyncAPI, OpenAPI, who may what)
 	@$(PYTHON) -m deploy.catalogue $(ARGS)
-	@exec $(PYTHON) -m deploy.openapi $(ARGS)
+	@$(PYTHON) -m deploy.openapi $(ARGS)
+	@exec $(PYTHON) -m deploy.access_table $(ARGS)
 
 # No index address may enter a lock: the same file has to work with every machine's own registry settings.
 COMPILE = $(PYTHON) -m uv pip compile pyproject.toml --generate-hashes --no-emit-index-url --no-emit-find-links \

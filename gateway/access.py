@@ -69,6 +69,12 @@ class Allow:
             self._require(request, session)
         return session
 
+    def opens_to(self, session: Session | None) -> bool:
+        """Whether such a visitor sees the page, and is not led elsewhere or refused."""
+        if self._permits is None:
+            return True
+        return session is not None and self._permits(session) and (session.verified or not self._verified)
+
     def _require(self, request: Request, session: Session | None) -> None:
         if self._permits is None:
             return

@@ -18,10 +18,19 @@ from shared.errors import Forbidden, Unauthenticated
 from shared.logging import bind
 from shared.tokens import BadToken, Principal, Role, Verifier
 
+SAFE = frozenset(("GET", "HEAD", "OPTIONS"))
+READ, WRITE = "read", "write"
+"""The scopes a token may be bound to. A session's token has none: it may do what its person may."""
+
 
 class NotVerified(Forbidden):
     code = "mail-not-verified"
     title = "Confirm your mail address first"
+
+
+class OutOfScope(Forbidden):
+    code = "out-of-scope"
+    title = "This access was given for less than that"
 
 
 def principal_of(request: Request) -> Principal:
@@ -53,11 +62,25 @@ class Allow:
 
     async def __call__(self, request: Request) -> Principal:
         principal = principal_of(request)
-        if not self._permits(principal):
-            raise Forbidden
-        if self._verified and not principal.verified:
-            raise NotVerified
+        refusal = self.refusal(principal, request.method)
+        if refusal is not None:
+            raise refusal
         return principal
+
+    def refusal(self, principal: Principal, method: str) -> Forbidden | None:
+        """Why this caller may not do this, or None where they may."""
+        if not self._permits(principal):
+            return Forbidden()
+        if self._verified and not principal.verified:
+            return NotVerified()
+        if not _in_scope(principal, method):
+            return OutOfScope()
+        return None
+
+
+def _in_scope(principal: Principal, method: str) -> bool:
+    """Whether a token that is bound to scopes names this kind of request; a scope nobody knows opens nothing."""
+    return not principal.scopes or (READ if method in SAFE else WRITE) in principal.scopes
 
 
 def _person(p: Principal) -> bool:

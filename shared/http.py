@@ -30,6 +30,33 @@ log = get_logger(__name__)
 MAX_BODY = 64 * 1024
 PROBLEM = "application/problem+json"
 CORRELATION = "x-correlation-id"
+_REFUSAL = {
+    "description": "What went wrong (RFC 9457)",
+    "content": {
+        PROBLEM: {
+            "schema": {
+                "type": "object",
+                "required": ["type", "title", "status", "correlation_id"],
+                "properties": {
+                    "type": {"type": "string"},
+                    "title": {"type": "string"},
+                    "status": {"type": "integer"},
+                    "detail": {"type": "string"},
+                    "correlation_id": {"type": "string"},
+                    "errors": {
+                        "type": "array",
+                        "items": {
+                            "type": "object",
+                            "properties": {name: {"type": "string"} for name in ("field", "code", "message")},
+                        },
+                    },
+                },
+            }
+        }
+    },
+}
+DOCUMENTED: dict[int | str, dict[str, Any]] = {"4XX": _REFUSAL, "5XX": _REFUSAL}
+"""What OpenAPI says of every route's refusals; FastAPI then leaves out its own 422, which nobody answers here."""
 _GOOD_ID = re.compile(r"[A-Za-z0-9-]{8,64}")
 _METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"))
 
@@ -38,7 +65,14 @@ def build_app(
     service: str, *, clock: Clock, verifier: Verifier, database: Database | None = None, max_body: int = MAX_BODY
 ) -> FastAPI:
     """A FastAPI application with everything around routes; the service includes its routers."""
-    app = FastAPI(title=f"YouAreCoder {service}", version="1", docs_url=None, redoc_url=None, openapi_url=None)
+    app = FastAPI(
+        title=f"YouAreCoder {service}",
+        version="1",
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+        responses=DOCUMENTED,
+    )
     app.state.service = service
     app.state.clock = clock
     app.state.verifier = verifier

@@ -49,6 +49,7 @@ class Principal:
     name: str = ""
     language: str = "tr"
     scopes: frozenset[str] = field(default_factory=frozenset)
+    """What the token was given for (`shared.access`); empty for a session, which is bound to nothing."""
     ip: str = ""
     """The caller's address as the edge saw it; one address, never a header a client can set."""
 

@@ -29,6 +29,13 @@ from shared.db import Work
 from shared.idempotency import Key, forget, once
 from shared.pagination import Cursor, Limit, Page, after, page
 
+
+class Pdf(Response):
+    """A document."""
+
+    media_type = "application/pdf"
+
+
 router = APIRouter(prefix="/api/v1", tags=["billing"])
 documents = APIRouter(tags=["documents"])
 
@@ -102,8 +109,8 @@ def list_invoices(
     return page(rows, limit, lambda row: row.id, InvoiceView.of)
 
 
-@router.get("/invoices/{invoice_id}/pdf", response_class=Response)
-def get_invoice_document(invoice_id: UUID, caller: Admin, session: Work) -> Response:
+@router.get("/invoices/{invoice_id}/pdf", response_class=Pdf)
+def get_invoice_document(invoice_id: UUID, caller: Admin, session: Work) -> Pdf:
     """The invoice as PDF."""
     return _pdf(invoicing.of_company(session, company_of(caller), invoice_id))
 
@@ -124,16 +131,16 @@ def list_all_payments(caller: Staff, session: Work, cursor: Cursor = None, limit
     return page(rows, limit, lambda row: row[0].id, StaffPaymentView.of)
 
 
-@documents.get("/documents/invoices/{invoice_id}.pdf", response_class=Response)
+@documents.get("/documents/invoices/{invoice_id}.pdf", response_class=Pdf)
 def open_invoice_document(
     invoice_id: UUID, session: Work, request: Request, signature: Annotated[str, Query(max_length=100)] = ""
-) -> Response:
+) -> Pdf:
     """One invoice as PDF, for whoever has its signed address from `invoice.issued`."""
     key = request.app.state.settings.document_key.get_secret_value()
     return _pdf(invoicing.opened_by(session, invoice_id, signature, key))
 
 
-def _pdf(invoice: Invoice) -> Response:
+def _pdf(invoice: Invoice) -> Pdf:
     headers = {
         "Content-Disposition": f'attachment; filename="{invoice.number}.pdf"',
         "Cache-Control": "private, no-store",
@@ -141,4 +148,4 @@ def _pdf(invoice: Invoice) -> Response:
     }
     from services.billing.documents.invoice import render  # 20 MB that a platform without invoices does not need
 
-    return Response(render(invoice), media_type="application/pdf", headers=headers)
+    return Pdf(render(invoice), headers=headers)

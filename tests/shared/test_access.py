@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from shared.access import company_of, user_of
+from shared.access import Allow, company_of, user_of
 from shared.clock import ManualClock
 from shared.errors import Forbidden
 from shared.service import Service
@@ -74,6 +74,26 @@ def test_scheme_is_read_in_any_case(doors: Service, clock: ManualClock) -> None:
     token = headers(a_member(), clock.now() + timedelta())["Authorization"].split()[1]
     with calling(doors, None) as client:
         assert client.get("/for/member", headers={"Authorization": f"bEARER {token}"}).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("scopes", "reads", "writes"),
+    [
+        ((), True, True),
+        (("read",), True, False),
+        (("write",), False, True),
+        (("read", "write"), True, True),
+        (("unheard-of",), False, False),
+    ],
+)
+def test_a_token_given_for_less_does_less(scopes: tuple[str, ...], reads: bool, writes: bool) -> None:
+    door = Allow("member", lambda principal: True)
+    caller = a_member(scopes=frozenset(scopes))
+    for methods, may in ((("GET", "HEAD"), reads), (("POST", "PATCH", "PUT", "DELETE", "UNHEARD"), writes)):
+        for method in methods:
+            refusal = door.refusal(caller, method)
+            assert (refusal is None) == may, method
+            assert refusal is None or refusal.code == "out-of-scope"
 
 
 def test_nobodys_company_and_id_are_refused() -> None:
