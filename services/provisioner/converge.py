@@ -23,7 +23,9 @@ from services.provisioner.states import Desired, State
 from services.provisioner.steps import (
     AwaitReady,
     BeginAnew,
+    BeginErasure,
     Create,
+    DeclareDeleted,
     DeclareStopped,
     Relimit,
     Remove,
@@ -133,12 +135,18 @@ class Converger:
         elif isinstance(step, BeginAnew):
             await self._begin_anew(row, await self._why(step.container))
         elif isinstance(step, Remove):
-            seconds = 0 if row.desired == Desired.DELETED else self._settings.stop_seconds
+            seconds = 0 if row.desired == Desired.ERASED else self._settings.stop_seconds
             await self._routes.publish()
             await self._loop.ask(self._engine.stop, step.container, seconds)
         elif isinstance(step, DeclareStopped):
             now = self._clock.now()
             await self._loop.write(lambda session: progress.stopped(session, row, now))
+        elif isinstance(step, DeclareDeleted):
+            await self._routes.publish()  # before its address may be given to somebody else
+            await self._loop.write(lambda session: progress.deleted(session, row))
+        elif isinstance(step, BeginErasure):
+            now = self._clock.now()
+            await self._loop.write(lambda session: progress.erasing(session, row, now))
         else:
             await self._erase(row)
 
@@ -221,10 +229,10 @@ class Converger:
         return "out-of-memory" if await self._loop.ask(self._engine.ran_out_of_memory, container) else "ended-by-itself"
 
     async def _erase(self, row: Workspace) -> None:
-        await self._routes.publish()  # before its address may be given to somebody else
+        await self._routes.publish()
         await self._loop.ask(self._engine.remove_volume, row.id)
         now = self._clock.now()
-        await self._loop.write(lambda session: progress.deleted(session, row, now))
+        await self._loop.write(lambda session: progress.erased(session, row, now))
 
     def _address(self, row: Workspace) -> IPv4Address:
         if row.slot is None:

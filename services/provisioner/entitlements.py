@@ -13,7 +13,7 @@ from services.provisioner import lifecycle
 from services.provisioner.engine import Limits
 from services.provisioner.errors import LimitReached, NotEntitled
 from services.provisioner.models import Entitlement, Workspace
-from services.provisioner.states import Desired, State, StopReason
+from services.provisioner.states import GONE, Desired, State, StopReason
 from shared.events.billing import EntitlementsChanged
 
 LEAST = Limits(cpu_millicores=100, memory_bytes=64 * 1024**2, processes=32)
@@ -93,7 +93,7 @@ def admit_start(session: Session, company_id: UUID) -> None:
 
 def count(session: Session, company_id: UUID) -> int:
     """How many workspaces the company has."""
-    living = select(func.count()).where(Workspace.company_id == company_id, Workspace.desired != Desired.DELETED)
+    living = select(func.count()).where(Workspace.company_id == company_id, Workspace.desired.not_in(GONE))
     return session.scalar(living) or 0
 
 

@@ -29,7 +29,7 @@ class NameTaken(Conflict):
 
 class BeingDeleted(Conflict):
     code = "being-deleted"
-    title = "This workspace is being deleted"
+    title = "This workspace was deleted"
 
 
 class NoAddressLeft(Unavailable):

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from services.provisioner import states
 from services.provisioner.models import Workspace
-from services.provisioner.states import Desired, State, StopReason
+from services.provisioner.states import GONE, Desired, State, StopReason
 
 
 def start(workspace: Workspace, now: datetime) -> None:
     """It shall run, in a new container and with all its tries before it. One that runs or is on its way stays so."""
-    if workspace.desired == Desired.RUNNING and workspace.state != State.FAILED:
-        return
+    if workspace.desired != Desired.RUNNING or workspace.state == State.FAILED:
+        restart(workspace, now)
+
+
+def restart(workspace: Workspace, now: datetime) -> None:
+    """It shall run, in a new container and with all its tries before it, whatever it did until now."""
     states.check(workspace.state, State.STARTING)
     workspace.desired = Desired.RUNNING
     workspace.state = State.STARTING
@@ -45,16 +49,39 @@ def stop(workspace: Workspace, reason: StopReason) -> None:
     workspace.retry_at = None
 
 
-def delete(workspace: Workspace) -> None:
-    """It shall be gone with its files, for good."""
-    if workspace.desired == Desired.DELETED:
+def delete(workspace: Workspace, now: datetime, kept: timedelta) -> None:
+    """It shall be gone; its files are `kept` for so long after the first wish, and it can be brought back."""
+    if workspace.desired in GONE:
         return
     states.check(workspace.state, State.DELETING)
     workspace.desired = Desired.DELETED
     workspace.state = State.DELETING
+    workspace.deleted_at = now
+    workspace.restorable_until = now + kept
     workspace.entitlement_stopped = False
     workspace.cause = None
     workspace.retry_at = None
+
+
+def restore(workspace: Workspace) -> None:
+    """A deleted one is there again with its files, stopped. It needs an address: its own went when it was deleted."""
+    # What is left of its container is removed first, by the control loop.
+    after = State.STOPPED if workspace.state == State.DELETED else State.STOPPING
+    states.check(workspace.state, after)
+    workspace.desired = Desired.STOPPED
+    workspace.state = after
+    workspace.stop_reason = StopReason.USER.value
+    workspace.deleted_at = None
+    workspace.restorable_until = None
+    workspace.cause = None
+
+
+def erase(workspace: Workspace) -> None:
+    """Its files shall go, for good."""
+    states.check(workspace.state, State.ERASING)
+    workspace.desired = Desired.ERASED
+    workspace.state = State.ERASING
+    workspace.restorable_until = None
 
 
 def stage(name: str, now: datetime, queued_at: datetime) -> dict[str, Any]:

@@ -72,10 +72,13 @@ class Workspace(Base):
             "company_id",
             "name_key",
             unique=True,
-            postgresql_where=text("desired <> 'deleted'"),
+            postgresql_where=text("desired not in ('deleted', 'erased')"),
         ),
+        CheckConstraint("(desired = 'deleted') = (restorable_until is not null)", name="restorable"),
         Index("ix_workspaces_company_id_id", "company_id", "id"),
-        Index("ix_workspaces_living", "id", postgresql_where=text("state <> 'deleted'")),
+        Index("ix_workspaces_living", "id", postgresql_where=text("state not in ('deleted', 'erased')")),
+        Index("ix_workspaces_restorable", "restorable_until", postgresql_where=text("state = 'deleted'")),
+        Index("ix_workspaces_company_deleted", "company_id", "id", postgresql_where=text("desired = 'deleted'")),
     )
 
     id: Mapped[UUID] = mapped_column(primary_key=True)
@@ -108,6 +111,10 @@ class Workspace(Base):
     created_at: Mapped[datetime]
     started_at: Mapped[datetime | None]
     deleted_at: Mapped[datetime | None]
+    """When its people deleted it."""
+    restorable_until: Mapped[datetime | None]
+    """While it is deleted: until when it can be brought back. A promise: a later setting does not shorten it."""
+    erased_at: Mapped[datetime | None]
     lease_holder: Mapped[UUID | None]
     leased_until: Mapped[datetime | None]
     """By the database's clock: replicas need not agree on the time."""

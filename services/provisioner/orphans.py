@@ -1,4 +1,4 @@
-"""What is in the engine and belongs to no workspace. Never a file of a workspace whose row says it exists."""
+"""What is in the engine and belongs to no workspace. Never a file of a workspace that exists or can be brought back."""
 
 from __future__ import annotations
 
@@ -36,7 +36,9 @@ async def sweep_containers(loop: ControlLoop, engine: Engine, orphans: Sequence[
 
 
 async def sweep_volumes(loop: ControlLoop, engine: Engine, settings: Settings, now: datetime) -> None:
-    """Removes volumes of deleted workspaces, and of unknown ones where they are old.
+    """Removes volumes of erased workspaces, and of unknown ones where they are old.
+
+    Erased is the one state nothing leads out of: what was read of it still holds when the volume goes.
 
     Old, because a database that was put back to an earlier state does not know what was made since; somebody must
     have the time to stop us then.
@@ -46,7 +48,7 @@ async def sweep_volumes(loop: ControlLoop, engine: Engine, settings: Settings, n
     patience = timedelta(minutes=settings.orphan_volume_minutes)
     for volume in volumes:
         state = states.get(volume.workspace_id)
-        if state == State.DELETED or (state is None and now - volume.created_at > patience):
+        if state == State.ERASED or (state is None and now - volume.created_at > patience):
             try:
                 await loop.ask(engine.remove_volume, volume.workspace_id)
             except EngineError as error:

@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 from services.provisioner import entitlements, lifecycle, states
 from services.provisioner.engine import Limits
 from services.provisioner.models import Entitlement, Workspace
-from services.provisioner.states import State, StopReason
+from services.provisioner.states import AT_REST, Desired, State, StopReason
 from services.provisioner.workspaces import facts
 from shared.events.provisioner import (
     WorkspaceDeleted,
@@ -27,6 +27,8 @@ from shared.events.provisioner import (
 from shared.messaging import outbox
 
 RESTART_WINDOW = timedelta(minutes=10)
+MOST_ERASURES = 100
+"""Erasures one full look begins."""
 
 
 class Overtaken(Exception):
@@ -39,7 +41,7 @@ def claim(session: Session, workspace_id: UUID, holder: UUID, lease: timedelta) 
         select(Workspace.id)
         .where(
             Workspace.id == workspace_id,
-            Workspace.state != State.DELETED,
+            Workspace.state != State.ERASED,
             or_(Workspace.leased_until.is_(None), Workspace.leased_until < func.clock_timestamp()),
         )
         .with_for_update(skip_locked=True)
@@ -84,14 +86,31 @@ def look(session: Session, workspace_id: UUID, holder: UUID) -> tuple[Workspace,
     return found[0], entitlements.limits_of(found[1])
 
 
+def shall_run(session: Session, workspace_id: UUID) -> bool:
+    """Whether it is wanted running at present."""
+    wanted = session.scalar(select(Workspace.desired).where(Workspace.id == workspace_id))
+    return wanted == Desired.RUNNING
+
+
 def living(session: Session) -> list[tuple[Workspace, Limits]]:
-    """Every workspace that is not deleted."""
+    """Every workspace that is neither deleted nor erased."""
     statement = (
         select(Workspace, Entitlement)
         .outerjoin(Entitlement, Entitlement.company_id == Workspace.company_id)
-        .where(Workspace.state != State.DELETED)
+        .where(Workspace.state.not_in(AT_REST))
     )
     return [(row, entitlements.limits_of(entitlement)) for row, entitlement in session.execute(statement)]
+
+
+def to_erase(session: Session, now: datetime) -> list[UUID]:
+    """Deleted workspaces that can be brought back no longer, the oldest first; the next look finds what is more."""
+    over = (
+        select(Workspace.id)
+        .where(Workspace.state == State.DELETED, Workspace.restorable_until <= now)
+        .order_by(Workspace.restorable_until)
+        .limit(MOST_ERASURES)
+    )
+    return list(session.scalars(over))
 
 
 def limits_given(session: Session, seen: Workspace, limits: Limits) -> None:
@@ -173,12 +192,33 @@ def stopped(session: Session, seen: Workspace, now: datetime) -> None:
     outbox.add(session, WorkspaceStopped(**facts(row), reason=reason.value), now)
 
 
-def deleted(session: Session, seen: Workspace, now: datetime) -> None:
-    """Container and files are gone; the address is free again, the host label is not."""
+def deleted(session: Session, seen: Workspace) -> None:
+    """No container is left and the address is free again; the files are kept, and so is the host label."""
     row = _held(session, seen)
     _move(row, State.DELETED)
-    row.deleted_at = now
     row.slot = None
+    row.cause = None
+
+
+def erasing(session: Session, seen: Workspace, now: datetime) -> None:
+    """From now on nobody can bring it back, so its files may go.
+
+    Asked of the row itself once more, under its lock: since it was seen it may have been brought back and deleted
+    again, with a new time before it. Raises Overtaken then.
+    """
+    row = _held(session, seen)
+    if row.restorable_until is None or row.restorable_until > now:
+        raise Overtaken
+    lifecycle.erase(row)
+
+
+def erased(session: Session, seen: Workspace, now: datetime) -> None:
+    """Its files are gone. The host label is never given again."""
+    row = _held(session, seen)
+    _move(row, State.ERASED)
+    row.erased_at = now
+    row.slot = None
+    row.cause = None
     row.lease_holder = None
     row.leased_until = None
     outbox.add(session, WorkspaceDeleted(**facts(row), host=row.host, deleted_at=now), now)

@@ -29,7 +29,7 @@ from services.provisioner.orphans import sweep_containers, sweep_volumes
 from services.provisioner.readiness import Probe
 from services.provisioner.routes_file import RoutesFile
 from services.provisioner.settings import Settings
-from services.provisioner.states import Desired, State
+from services.provisioner.states import AT_REST, Desired, State
 from services.provisioner.steps import decide
 from shared.clock import Clock
 from shared.db import LOST, Database, DatabaseUnavailable
@@ -177,21 +177,22 @@ class ControlLoop:
         # Containers first: whoever is seen then had its row written before.
         seen = await self.ask(self._engine.containers)
         rows = await self.write(progress.living)
+        now = self._clock.now()
+        due = set(await self.write(lambda session: progress.to_erase(session, now)))
         theirs: dict[UUID, list[Container]] = {}
         for container in seen:
             theirs.setdefault(container.workspace_id, []).append(container)
-        counts = dict.fromkeys(State, 0)
-        due: set[UUID] = set()
+        counts = {state: 0 for state in State if state not in AT_REST}
         for row, limits in rows:
             counts[State(row.state)] += 1
-            if decide(row, theirs.get(row.id, ()), limits, self._clock.now()) is not None:
+            if decide(row, theirs.get(row.id, ()), limits, now) is not None:
                 due.add(row.id)
         for state, count in counts.items():
             metrics.workspaces.labels(state.value).set(count)
         known = {row.id for row, _ in rows}
         await sweep_containers(self, self._engine, [one for one in seen if one.workspace_id not in known])
         if self._looks % VOLUMES_EVERY == 0:
-            await sweep_volumes(self, self._engine, self._settings, self._clock.now())
+            await sweep_volumes(self, self._engine, self._settings, now)
         self._looks += 1
         if any(row.desired == Desired.RUNNING for row, _ in rows):
             try:
@@ -207,10 +208,14 @@ class ControlLoop:
             while not self._stopping:
                 disturbed.clear()
                 row = await self.write(lambda session: session.get(Workspace, workspace_id))
-                if row is None or row.state == State.DELETED:
+                if row is None or row.state == State.ERASED:
                     break
-                async with self._turn_to_start() if row.desired == Desired.RUNNING else self._stops:
-                    await self._under_lease(workspace_id, disturbed)
+                if row.desired != Desired.RUNNING:
+                    async with self._stops:
+                        await self._under_lease(workspace_id, disturbed)
+                elif await self._place_to_start(workspace_id, disturbed):
+                    async with self._turn_to_start():
+                        await self._under_lease(workspace_id, disturbed)
                 if not disturbed.is_set():
                     break
         except (*LOST, DatabaseUnavailable) as error:
@@ -222,11 +227,35 @@ class ControlLoop:
             if disturbed.is_set() and not self._stopping:
                 self.wake(workspace_id)
 
+    async def _place_to_start(self, workspace_id: UUID, disturbed: asyncio.Event) -> bool:
+        """Waits for one of the places of those that start. False, without one, where it shall not run any more: who
+        takes a start back while it queues need not wait for the queue."""
+        place = asyncio.create_task(self._starts.acquire())
+        try:
+            while not place.done():
+                news = asyncio.create_task(disturbed.wait())
+                await asyncio.wait({place, news}, return_when=asyncio.FIRST_COMPLETED)
+                news.cancel()
+                if place.done():
+                    break
+                disturbed.clear()
+                if self._stopping or not await self.write(lambda session: progress.shall_run(session, workspace_id)):
+                    disturbed.set()  # to look what is wanted instead
+                    self._leave_queue(place)
+                    return False
+        except BaseException:
+            self._leave_queue(place)
+            raise
+        return True
+
+    def _leave_queue(self, place: asyncio.Task[Any]) -> None:
+        if not place.cancel() and not place.cancelled():
+            self._starts.release()  # its turn had just come
+
     @contextlib.asynccontextmanager
     async def _turn_to_start(self) -> AsyncIterator[None]:
-        """One of the places of those that start. Who takes long only waits by then, and gives the place to others:
-        a few editors that never answer must not keep everybody else's from starting."""
-        await self._starts.acquire()
+        """Keeps the place for a while. Who takes long only waits by then, and gives the place to others: a few editors
+        that never answer must not keep everybody else's from starting."""
         given_back = False
 
         def give_back() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from uuid import UUID
 
 from fastapi import APIRouter, Request
@@ -14,13 +15,15 @@ from services.provisioner.schemas import (
     AccessView,
     NewWorkspace,
     QuotaView,
+    Restoration,
     StaffWorkspaceView,
+    WorkspaceChange,
     WorkspaceView,
     staff_view,
     view,
 )
 from services.provisioner.settings import Settings
-from services.provisioner.states import State
+from services.provisioner.states import AT_REST
 from services.provisioner.stream import HEADERS, Hub
 from shared.access import Member, Staff, company_of
 from shared.db import Work
@@ -63,12 +66,31 @@ def list_workspaces(
 
 
 @router.get("/workspaces/quota")
-def read_quota(caller: Member, session: Work) -> QuotaView:
+def read_quota(caller: Member, session: Work, request: Request) -> QuotaView:
     """How many workspaces the company has and may have."""
     used, entitlement = workspaces.quota(session, company_of(caller))
+    days = _settings(request).restore_days
     if entitlement is None:
-        return QuotaView(used=used, limit=0, active=False, plan="")
-    return QuotaView(used=used, limit=entitlement.workspaces, active=entitlement.active, plan=entitlement.plan)
+        return QuotaView(used=used, limit=0, active=False, plan="", restore_days=days)
+    return QuotaView(
+        used=used,
+        limit=entitlement.workspaces,
+        active=entitlement.active,
+        plan=entitlement.plan,
+        restore_days=days,
+    )
+
+
+@router.get("/workspaces/deleted")
+def list_deleted_workspaces(
+    caller: Member, session: Work, request: Request, cursor: Cursor = None, limit: Limit = 50
+) -> Page[WorkspaceView]:
+    """The deleted workspaces that the caller can bring back."""
+    settings = _settings(request)
+    statement = workspaces.restorable(caller, settings.clock.now()).order_by(Workspace.id.desc()).limit(limit + 1)
+    if (last := after(cursor)) is not None:
+        statement = statement.where(Workspace.id < last)
+    return page(session.scalars(statement).all(), limit, lambda row: row.id, lambda row: view(row, caller, settings))
 
 
 @router.get("/workspaces/events")
@@ -80,15 +102,27 @@ async def follow_workspaces(caller: Member, request: Request) -> StreamingRespon
 
 @router.get("/workspaces/{workspace_id}")
 def read_workspace(caller: Member, session: Work, request: Request, workspace_id: UUID) -> WorkspaceView:
-    """One workspace."""
-    return view(workspaces.find(session, caller, workspace_id), caller, _settings(request))
+    """One workspace; a deleted one as long as it can be brought back."""
+    settings = _settings(request)
+    return view(workspaces.find(session, caller, workspace_id, settings.clock.now()), caller, settings)
+
+
+@router.patch("/workspaces/{workspace_id}")
+def rename_workspace(
+    caller: Member, session: Work, request: Request, workspace_id: UUID, body: WorkspaceChange
+) -> WorkspaceView:
+    """It has another name."""
+    settings = _settings(request)
+    renamed = workspaces.rename(session, caller, workspace_id, body.name, settings.clock.now())
+    return view(renamed, caller, settings)
 
 
 @router.get("/workspaces/{workspace_id}/access")
 def read_access(caller: Member, session: Work, request: Request, workspace_id: UUID) -> AccessView:
     """Where the caller may open it."""
-    found = workspaces.openable(session, caller, workspace_id)
-    url = _settings(request).workspace_url(found.host)
+    settings = _settings(request)
+    found = workspaces.openable(session, caller, workspace_id, settings.clock.now())
+    url = settings.workspace_url(found.host)
     return AccessView(host=found.host, url=url, workspace_id=found.id)
 
 
@@ -99,16 +133,38 @@ def start_workspace(caller: Member, session: Work, request: Request, workspace_i
     return view(workspaces.start(session, caller, workspace_id, settings.clock.now()), caller, settings)
 
 
+@router.post("/workspaces/{workspace_id}/restart", status_code=202)
+def restart_workspace(caller: Member, session: Work, request: Request, workspace_id: UUID) -> WorkspaceView:
+    """It shall run in a new container, with the same files; one that does not run starts."""
+    settings = _settings(request)
+    return view(workspaces.restart(session, caller, workspace_id, settings.clock.now()), caller, settings)
+
+
 @router.post("/workspaces/{workspace_id}/stop", status_code=202)
 def stop_workspace(caller: Member, session: Work, request: Request, workspace_id: UUID) -> WorkspaceView:
-    """It shall not run."""
-    return view(workspaces.stop(session, caller, workspace_id), caller, _settings(request))
+    """It shall not run. A start under way is taken back."""
+    settings = _settings(request)
+    return view(workspaces.stop(session, caller, workspace_id, settings.clock.now()), caller, settings)
 
 
 @router.delete("/workspaces/{workspace_id}", status_code=202)
 def delete_workspace(caller: Member, session: Work, request: Request, workspace_id: UUID) -> WorkspaceView:
-    """It shall be gone with its files."""
-    return view(workspaces.delete(session, caller, workspace_id), caller, _settings(request))
+    """It shall be gone. Its files are kept until `restorable_until`; then they go, too."""
+    settings = _settings(request)
+    kept = timedelta(days=settings.restore_days)
+    return view(workspaces.delete(session, caller, workspace_id, settings.clock.now(), kept), caller, settings)
+
+
+@router.post("/workspaces/{workspace_id}/restore", status_code=202)
+def restore_workspace(
+    caller: Member, session: Work, request: Request, workspace_id: UUID, body: Restoration | None = None
+) -> WorkspaceView:
+    """A deleted workspace is there again, stopped, with its files."""
+    settings = _settings(request)
+    name = body.name if body else None
+    now = settings.clock.now()
+    restored = workspaces.restore(session, caller, workspace_id, name, settings.capacity, now)
+    return view(restored, caller, settings)
 
 
 @router.get("/admin/workspaces")
@@ -116,7 +172,7 @@ def list_all_workspaces(
     caller: Staff, session: Work, request: Request, cursor: Cursor = None, limit: Limit = 50
 ) -> Page[StaffWorkspaceView]:
     """Everybody's workspaces."""
-    statement = select(Workspace).where(Workspace.state != State.DELETED).order_by(Workspace.id).limit(limit + 1)
+    statement = select(Workspace).where(Workspace.state.not_in(AT_REST)).order_by(Workspace.id).limit(limit + 1)
     if (last := after(cursor)) is not None:
         statement = statement.where(Workspace.id > last)
     settings = _settings(request)

@@ -24,6 +24,22 @@ class NewWorkspace(BaseModel):
     template: Annotated[str, Field(max_length=40)] = "plain"
 
 
+class WorkspaceChange(BaseModel):
+    """What can be changed of a workspace."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: Annotated[str, Field(max_length=200)]
+
+
+class Restoration(BaseModel):
+    """How a deleted workspace comes back: under its own name, or under a new one where that was given away."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: Annotated[str | None, Field(max_length=200)] = None
+
+
 class StageView(BaseModel):
     """A stage the present start has reached; `ms` since it was asked for."""
 
@@ -55,6 +71,8 @@ class WorkspaceView(BaseModel):
     cause: CauseView | None
     created_at: datetime
     started_at: datetime | None
+    deleted_at: datetime | None
+    restorable_until: datetime | None
     mine: bool
 
 
@@ -71,6 +89,8 @@ class QuotaView(BaseModel):
     limit: int | None
     active: bool
     plan: str
+    restore_days: int
+    """For so many days a deleted workspace can be brought back."""
 
 
 class AccessView(BaseModel):
@@ -96,6 +116,8 @@ def view(workspace: Workspace, caller: Principal, settings: Settings) -> Workspa
         cause=_cause(workspace.cause, caller.language),
         created_at=workspace.created_at,
         started_at=workspace.started_at,
+        deleted_at=workspace.deleted_at,
+        restorable_until=workspace.restorable_until,
         mine=workspace.owner_id == caller.user_id,
     )
 

@@ -61,6 +61,9 @@ class Settings(ServiceSettings):
     orphan_volume_minutes: Annotated[
         int, Field(ge=1, description="a volume of ours that no workspace knows is removed when it is so old")
     ] = 60
+    restore_days: Annotated[
+        int, Field(ge=1, le=365, description="for so many days a deleted workspace can be brought back")
+    ] = 7
     firewall_seconds: Annotated[float, Field(gt=0, description="pause between two checks of the network's rules")] = 60
     streams_per_user: Annotated[int, Field(ge=1, le=100, description="event streams one person may hold open")] = 10
 

@@ -11,6 +11,9 @@ class Desired(StrEnum):
     RUNNING = "running"
     STOPPED = "stopped"
     DELETED = "deleted"
+    """Gone for its people, who may have it back for a while: its files are kept."""
+    ERASED = "erased"
+    """Gone for good, with its files. Nothing leads back from here."""
 
 
 class State(StrEnum):
@@ -24,6 +27,14 @@ class State(StrEnum):
     FAILED = "failed"
     DELETING = "deleting"
     DELETED = "deleted"
+    ERASING = "erasing"
+    ERASED = "erased"
+
+
+GONE = (Desired.DELETED, Desired.ERASED)
+"""Who wants one of these counts against no plan and has given the name back."""
+AT_REST = (State.DELETED, State.ERASED)
+"""They hold neither container nor address, and most rows are such: the full look does not read them one by one."""
 
 
 class StopReason(StrEnum):
@@ -42,8 +53,11 @@ TRANSITIONS: dict[State, frozenset[State]] = {
     State.STOPPING: frozenset({State.STOPPED, State.STARTING, State.DELETING}),
     State.STOPPED: frozenset({State.STARTING, State.DELETING}),
     State.FAILED: frozenset({State.STARTING, State.STOPPING, State.DELETING}),
-    State.DELETING: frozenset({State.DELETED}),
-    State.DELETED: frozenset(),
+    # To stopping and stopped: it was brought back. Once it is being erased, nobody can.
+    State.DELETING: frozenset({State.DELETED, State.STOPPING}),
+    State.DELETED: frozenset({State.STOPPED, State.ERASING}),
+    State.ERASING: frozenset({State.ERASED}),
+    State.ERASED: frozenset(),
 }
 
 

@@ -8,7 +8,7 @@ from datetime import datetime
 
 from services.provisioner.engine import Container, Limits, Status
 from services.provisioner.models import Workspace
-from services.provisioner.states import Desired, State
+from services.provisioner.states import GONE, Desired, State
 
 
 @dataclass(frozen=True)
@@ -65,11 +65,33 @@ class DeclareStopped:
 
 
 @dataclass(frozen=True)
+class DeclareDeleted:
+    """No container is left: give the address back, keep the files for whoever wants it back."""
+
+
+@dataclass(frozen=True)
+class BeginErasure:
+    """The time in which it could be brought back is over: write that down, so that from now on nobody can."""
+
+
+@dataclass(frozen=True)
 class Erase:
-    """No container is left: remove the files and say so."""
+    """Nobody can have it back: remove the files and say so."""
 
 
-Step = Create | Start | Resume | AwaitReady | Relimit | BeginAnew | Remove | DeclareStopped | Erase
+Step = (
+    Create
+    | Start
+    | Resume
+    | AwaitReady
+    | Relimit
+    | BeginAnew
+    | Remove
+    | DeclareStopped
+    | DeclareDeleted
+    | BeginErasure
+    | Erase
+)
 
 
 def decide(row: Workspace, seen: Sequence[Container], limits: Limits, now: datetime) -> Step | None:
@@ -77,8 +99,8 @@ def decide(row: Workspace, seen: Sequence[Container], limits: Limits, now: datet
 
     `seen` are this workspace's containers, `limits` what its company may give it at present.
     """
-    if row.desired == Desired.DELETED:
-        return _towards_deleted(row, seen)
+    if row.desired in GONE:
+        return Remove(seen[0]) if seen else _towards_erased(row, now)
     if row.desired == Desired.STOPPED:
         if seen:
             return Remove(seen[0])
@@ -106,7 +128,9 @@ def _towards_running(row: Workspace, container: Container | None, limits: Limits
     return None if row.limits == vars(limits) else Relimit(container, limits)
 
 
-def _towards_deleted(row: Workspace, seen: Sequence[Container]) -> Step | None:
-    if seen:
-        return Remove(seen[0])
-    return None if row.state == State.DELETED else Erase()
+def _towards_erased(row: Workspace, now: datetime) -> Step | None:
+    if row.desired == Desired.ERASED:
+        return None if row.state == State.ERASED else Erase()
+    if row.state != State.DELETED:
+        return DeclareDeleted()
+    return BeginErasure() if row.restorable_until is not None and row.restorable_until <= now else None

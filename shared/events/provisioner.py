@@ -40,7 +40,7 @@ class WorkspaceReady(WorkspaceEvent):
 
 
 class WorkspaceStarted(WorkspaceEvent):
-    """A workspace that was stopped answers again."""
+    """A workspace that was stopped or restarted answers again."""
 
     type: ClassVar[str] = "workspace.started"
     unread_because: ClassVar[str | None] = "for the activity feed to come; pages follow the provisioner's stream"
@@ -67,7 +67,7 @@ class WorkspaceFailed(WorkspaceEvent):
 
 
 class WorkspaceDeleted(WorkspaceEvent):
-    """The workspace and its files are gone."""
+    """The workspace and its files are gone, for good. While a deleted one can still be brought back, nothing is said."""
 
     type: ClassVar[str] = "workspace.deleted"
 

@@ -15,6 +15,7 @@ import pytest
 from services.provisioner.app import build
 from services.provisioner.engine.docker_engine import DockerEngine
 from services.provisioner.settings import Settings
+from shared.clock import Clock
 from shared.migrate import migrate
 from tests.callers import PUBLIC_KEY
 from tests.infrastructure import Databases, TestDatabase, need
@@ -38,13 +39,19 @@ def provisioner_database(databases: Databases) -> Iterator[TestDatabase]:
 
 @pytest.fixture
 def new_world(provisioner_database: TestDatabase, tmp_path: Path) -> Iterator[Callable[..., World]]:
-    """Makes a world: a provisioner's doors on this test's database, and control loops when they are asked for."""
+    """Makes a world: a provisioner's doors on this test's database, and control loops when they are asked for.
+
+    Time is the machine's, and `World.move_clock` moves it on; or a `clock` of the test's own.
+    """
     made: list[World] = []
 
-    def new(engine: Any = None, **given: Any) -> World:
-        facts = {"installation": f"t{secrets.token_hex(4)}", "routes_directory": tmp_path / "routes", **QUICK, **given}
+    def new(engine: Any = None, clock: Clock | None = None, **given: Any) -> World:
+        ours = {"routes_directory": tmp_path / "routes", "clock_file": tmp_path / "clock"}
+        facts = {"installation": f"t{secrets.token_hex(4)}", **ours, **QUICK, **given}
         url = provisioner_database("provisioner")
         settings = Settings(database_url=url, token_public_key=PUBLIC_KEY, **facts)
+        if clock is not None:
+            settings.__dict__["clock"] = clock
         made.append(World(settings, engine))
         return made[-1]
 

@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
@@ -75,7 +76,7 @@ def test_what_a_container_may(docked: World, docker_engine: docker.DockerClient)
         assert tried(f"curl -s -m 1 -o /dev/null {unreachable}") != 0, unreachable
 
 
-def test_files_stay_over_stop_and_start_and_go_with_the_workspace(
+def test_files_stay_over_stop_restart_and_deletion_until_nobody_can_bring_them_back(
     docked: World, docker_engine: docker.DockerClient
 ) -> None:
     docked.run()
@@ -87,9 +88,28 @@ def test_files_stay_over_stop_and_start_and_go_with_the_workspace(
     docked.call("POST", f"/workspaces/{id_}/start")
     docked.wait(id_, "running")
     assert inside(docker_engine, docked, id_, "cat ~/kept") == (0, "mine\n")
+    docked.call("POST", f"/workspaces/{id_}/restart")
+    docked.wait(id_, "running")
+    assert inside(docker_engine, docked, id_, "cat ~/kept") == (0, "mine\n")
+
     docked.call("DELETE", f"/workspaces/{id_}")
     docked.wait(id_, "deleted")
+    assert (docked.engine.containers(), docked.routes(), docked.row(id_).slot) == ([], {}, None)
+    docked.move_clock(timedelta(days=6))
+    assert docked.call("POST", f"/workspaces/{id_}/restore").json()["state"] == "stopped"
+    docked.call("POST", f"/workspaces/{id_}/start")
+    docked.wait(id_, "running")
+    assert inside(docker_engine, docked, id_, "cat ~/kept") == (0, "mine\n")
+
+    docked.call("DELETE", f"/workspaces/{id_}")
+    docked.wait(id_, "deleted")
+    docked.move_clock(timedelta(days=2))  # the first deletion's time is over by now, this one's is not
+    until(lambda: docked.routes() == {})
+    assert [volume.workspace_id for volume in docked.engine.volumes()] == [id_]
+    docked.move_clock(timedelta(days=5, hours=1))
+    docked.wait(id_, "erased")
     assert docked.engine.volumes() == []
+    assert docked.call("POST", f"/workspaces/{id_}/restore").status_code == 404
 
 
 def test_making_twice_makes_one(real: DockerEngine, docked: World) -> None:
@@ -121,6 +141,7 @@ def worker(world: World, database: TestDatabase, settings: dict[str, Any]) -> It
         "PROVISIONER_ROUTES_DIRECTORY": str(world.settings.routes_directory),
         "PROVISIONER_LEASE_SECONDS": "1",
         "PROVISIONER_LOOK_SECONDS": "0.5",
+        "CLOCK_FILE": str(world.settings.clock_file),
         "TOKEN_PUBLIC_KEY": PUBLIC_KEY,
         "PATH": os.environ["PATH"],
     }
@@ -156,5 +177,9 @@ def test_a_killed_provisioner_is_taken_over(
     docked.call("DELETE", f"/workspaces/{id_}")
     with worker(docked, provisioner_database, real_settings):
         docked.wait(id_, "deleted")
-        until(lambda: docked.engine.containers() == [] and docked.engine.volumes() == [])
+        assert docked.engine.containers() == []
+        docked.move_clock(timedelta(days=8))
+    with worker(docked, provisioner_database, real_settings):
+        docked.wait(id_, "erased")
+        assert docked.engine.volumes() == []
     assert docked.routes() == {}

@@ -16,6 +16,9 @@ from shared.ids import new_id
 from tests.callers import a_member, an_admin, staff
 from tests.provisioner.world import World
 
+NO_PLAN = {"used": 0, "limit": 0, "active": False, "plan": ""}
+THREE_OF_THREE = {"used": 3, "limit": 3, "active": True, "plan": "team"}
+
 
 def code(answer: Any) -> str:
     assert answer.headers["content-type"] == "application/problem+json", answer.text
@@ -80,7 +83,7 @@ def test_a_name_is_one_however_it_is_written(world: World, other: str) -> None:
 
 def test_without_a_plan(world: World) -> None:
     assert code(world.call("POST", "/workspaces", json={"name": "x"})) == "not-entitled"
-    assert world.call("GET", "/workspaces/quota").json() == {"used": 0, "limit": 0, "active": False, "plan": ""}
+    assert world.call("GET", "/workspaces/quota").json() == {**NO_PLAN, "restore_days": 7}
     world.entitle(active=False)
     assert code(world.call("POST", "/workspaces", json={"name": "x"})) == "not-entitled"
 
@@ -91,7 +94,7 @@ def test_the_limit_holds_when_many_ask_at_once(world: World) -> None:
         answers = list(threads.map(lambda n: world.call("POST", "/workspaces", json={"name": f"n{n}"}), range(12)))
     assert sorted(answer.status_code for answer in answers) == [202] * 3 + [403] * 9
     assert {code(answer) for answer in answers if answer.status_code == 403} == {"limit-reached"}
-    assert world.call("GET", "/workspaces/quota").json() == {"used": 3, "limit": 3, "active": True, "plan": "team"}
+    assert world.call("GET", "/workspaces/quota").json() == {**THREE_OF_THREE, "restore_days": 7}
     with world.service.database.unit_of_work() as session:
         slots = list(session.scalars(select(Workspace.slot)))
     assert len(set(slots)) == 3
@@ -110,11 +113,13 @@ def test_a_deleted_one_frees_its_place_at_once(world: World) -> None:
     assert code(world.call("POST", "/workspaces", json={"name": "b"})) == "limit-reached"
     world.call("DELETE", f"/workspaces/{id_}")
     world.create("b")
-    assert code(world.call("POST", f"/workspaces/{id_}/start")) == "limit-reached"
-    world.entitle(workspaces=5)
-    assert code(world.call("POST", f"/workspaces/{id_}/start")) == "being-deleted"
-    assert code(world.call("POST", f"/workspaces/{id_}/stop")) == "being-deleted"
-    assert world.call("DELETE", f"/workspaces/{id_}").status_code == 202
+    for change in ("start", "stop", "restart"):
+        assert code(world.call("POST", f"/workspaces/{id_}/{change}")) == "being-deleted"
+    assert code(world.call("PATCH", f"/workspaces/{id_}", json={"name": "c"})) == "being-deleted"
+    assert code(world.call("GET", f"/workspaces/{id_}/access")) == "not-found"
+    assert [one["name"] for one in world.call("GET", "/workspaces").json()["items"]] == ["b"]
+    first = world.call("GET", f"/workspaces/{id_}").json()["restorable_until"]
+    assert world.call("DELETE", f"/workspaces/{id_}").json()["restorable_until"] == first
 
 
 def test_who_sees_and_opens_what(world: World) -> None:
@@ -127,7 +132,8 @@ def test_who_sees_and_opens_what(world: World) -> None:
     for other in [colleague, *strangers]:
         assert world.call("GET", "/workspaces", other).json()["items"] == []
         for method, path in DOORS:
-            assert code(world.call(method, f"/workspaces/{id_}{path}", other)) == "not-found", (method, path)
+            answer = world.call(method, f"/workspaces/{id_}{path}", other, json=BODIES.get((method, path)))
+            assert code(answer) == "not-found", (method, path)
     seen = world.call("GET", "/workspaces", admin).json()["items"]
     assert [(one["id"], one["mine"]) for one in seen] == [(str(id_), False)]
     assert code(world.call("GET", f"/workspaces/{id_}/access", admin)) == "not-found"
@@ -137,13 +143,24 @@ def test_who_sees_and_opens_what(world: World) -> None:
     assert world.call("GET", "/workspaces", a_member(verified=False)).status_code == 403
 
 
-DOORS = [("GET", ""), ("GET", "/access"), ("POST", "/start"), ("POST", "/stop"), ("DELETE", "")]
+DOORS = [
+    ("GET", ""),
+    ("GET", "/access"),
+    ("PATCH", ""),
+    ("POST", "/start"),
+    ("POST", "/stop"),
+    ("POST", "/restart"),
+    ("POST", "/restore"),
+    ("DELETE", ""),
+]
+BODIES = {("PATCH", ""): {"name": "mine now"}, ("POST", "/restore"): {"name": "mine now"}}
 
 
 @pytest.mark.parametrize(("method", "path"), DOORS)
 def test_ids_nobody_has(world: World, method: str, path: str) -> None:
-    assert code(world.call(method, f"/workspaces/{new_id()}{path}")) == "not-found"
-    assert world.call(method, f"/workspaces/x'--{path}").status_code == 422
+    body = BODIES.get((method, path))
+    assert code(world.call(method, f"/workspaces/{new_id()}{path}", json=body)) == "not-found"
+    assert world.call(method, f"/workspaces/x'--{path}", json=body).status_code == 422
 
 
 def test_pages(world: World) -> None:
@@ -227,4 +244,76 @@ def test_every_state_can_be_left_for_deletion_or_is_the_end() -> None:
 
     assert set(TRANSITIONS) == set(State)
     for state, ways in TRANSITIONS.items():
-        assert State.DELETING in ways or state in (State.DELETING, State.DELETED)
+        assert State.DELETING in ways or state in (State.DELETING, State.DELETED, State.ERASING, State.ERASED)
+
+
+def test_nothing_leads_back_from_an_erasure() -> None:
+    from services.provisioner.states import TRANSITIONS
+
+    assert TRANSITIONS[State.ERASING] == {State.ERASED}
+    assert TRANSITIONS[State.ERASED] == set()
+    # And only from `deleted`, where the control loop has seen that the time is over, does a way lead there.
+    assert [state for state, ways in TRANSITIONS.items() if State.ERASING in ways] == [State.DELETED]
+
+
+def test_another_name(world: World) -> None:
+    world.entitle()
+    id_, other = world.create("first"), world.create("taken")
+    before = world.call("GET", f"/workspaces/{id_}").json()
+    answer = world.call("PATCH", f"/workspaces/{id_}", json={"name": "  Ödev 2 "})
+    assert (answer.status_code, answer.json()) == (200, {**before, "name": "Ödev 2"})
+    assert world.call("PATCH", f"/workspaces/{id_}", json={"name": "ÖDEV 2"}).json()["name"] == "ÖDEV 2"
+    taken = world.call("PATCH", f"/workspaces/{id_}", json={"name": "ＴＡＫＥＮ"})
+    assert (taken.status_code, code(taken), taken.json()["errors"][0]["field"]) == (409, "name-taken", "name")
+    world.create("first")  # the old name is free
+    world.call("DELETE", f"/workspaces/{other}")
+    assert world.call("PATCH", f"/workspaces/{id_}", json={"name": "taken"}).status_code == 200
+    world.entitle(active=False)
+    assert world.call("PATCH", f"/workspaces/{id_}", json={"name": "no plan"}).status_code == 200
+    admin = an_admin(world.me.company_id)
+    assert world.call("PATCH", f"/workspaces/{id_}", admin, json={"name": "by the admin"}).json()["mine"] is False
+
+
+@pytest.mark.parametrize(
+    "body", [{"name": ""}, {"name": "a" * 61}, {"name": "bidi\u202eevil"}, {"name": 7}, {}, {"x": 1}]
+)
+def test_other_names_that_are_none(world: World, body: dict[str, Any]) -> None:
+    world.entitle()
+    id_ = world.create("kept")
+    assert world.call("PATCH", f"/workspaces/{id_}", json=body).status_code == 422
+    assert world.call("PATCH", f"/workspaces/{id_}", json={**body, "host": "stolen"}).status_code == 422
+    assert world.row(id_).name == "kept"
+
+
+def test_one_name_when_many_rename_at_once(world: World) -> None:
+    world.entitle(workspaces=None)
+    ids = [world.create(f"n{number}") for number in range(6)]
+    with ThreadPoolExecutor(6) as threads:
+        answers = list(threads.map(lambda id_: world.call("PATCH", f"/workspaces/{id_}", json={"name": "one"}), ids))
+    assert sorted(answer.status_code for answer in answers) == [200] + [409] * 5
+
+
+def test_a_restart_is_admitted_as_a_start_is(world: World) -> None:
+    world.entitle()
+    id_ = world.create()
+    assert world.call("POST", f"/workspaces/{id_}/restart").json()["state"] == "starting"
+    assert world.row(id_).generation == 2  # before it was ever there: begun anew
+    world.call("POST", f"/workspaces/{id_}/stop")
+    world.entitle(active=False)
+    assert code(world.call("POST", f"/workspaces/{id_}/restart")) == "not-entitled"
+    world.entitle(workspaces=1)
+    world.create_beyond_the_plan("other")
+    assert code(world.call("POST", f"/workspaces/{id_}/restart")) == "limit-reached"
+    assert world.row(id_).desired == "stopped"
+
+
+def test_stops_and_restarts_at_once_pass_no_limit(world: World) -> None:
+    """A restart that saw its workspace running must not let it run once it was stopped and its place was taken."""
+    world.entitle(workspaces=2)
+    one, two = world.create("one"), world.create("two")
+    third = world.create_beyond_the_plan("three", running=False)
+    wishes = [f"/workspaces/{id_}/{what}" for id_ in (one, two, third) for what in ("stop", "restart", "start")] * 4
+    with ThreadPoolExecutor(8) as threads:
+        answers = list(threads.map(lambda path: world.call("POST", path), wishes))
+    assert {answer.status_code for answer in answers} <= {202, 403}
+    assert sum(world.row(id_).desired == "running" for id_ in (one, two, third)) <= 2

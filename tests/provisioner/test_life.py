@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from uuid import UUID
 
 from services.provisioner.engine import Status
@@ -46,8 +47,12 @@ def test_from_the_click_to_the_end(both: World) -> None:
     assert both.call("DELETE", f"/workspaces/{id_}").json()["state"] == "deleting"
     both.wait(id_, "deleted")
     assert both.engine.containers() == []
-    assert both.engine.volumes() == []
+    assert [volume.workspace_id for volume in both.engine.volumes()] == [id_]
     assert both.routes() == {}
+    assert "workspace.deleted" not in [type_ for type_, _ in both.told()]
+    both.move_clock(timedelta(days=8))
+    both.wait(id_, "erased")
+    assert both.engine.volumes() == []
     assert [type_ for type_, _ in both.told()] == [
         "workspace.requested",
         "workspace.ready",
@@ -55,6 +60,22 @@ def test_from_the_click_to_the_end(both: World) -> None:
         "workspace.started",
         "workspace.deleted",
     ]
+
+
+def test_a_restart_is_a_new_container_with_the_same_files(both: World) -> None:
+    both.entitle()
+    both.run()
+    id_ = both.create()
+    both.wait(id_, "running")
+    first, row = only(both, id_), both.row(id_)
+    assert both.call("POST", f"/workspaces/{id_}/restart").json()["state"] == "starting"
+    both.wait(id_, "running")
+    again = both.row(id_)
+    assert only(both, id_) != first
+    assert (again.host, again.slot, again.generation) == (row.host, row.slot, 2)
+    assert [volume.workspace_id for volume in both.engine.volumes()] == [id_]
+    assert both.routes() == {row.host: f"http://{both.settings.address(row.slot or 0)}:8080"}
+    assert [type_ for type_, _ in both.told()][1:] == ["workspace.ready", "workspace.started"]
 
 
 def test_what_ends_outside_comes_back_by_itself(both: World) -> None:
@@ -86,6 +107,9 @@ def test_two_replicas_make_one_container_each(both: World) -> None:
         both.call("DELETE", f"/workspaces/{id_}")
     for id_ in ids:
         both.wait(id_, "deleted")
+    both.move_clock(timedelta(days=8))
+    for id_ in ids:
+        both.wait(id_, "erased")
     assert both.engine.volumes() == []
     assert [type_ for type_, _ in both.told()].count("workspace.deleted") == 4
 

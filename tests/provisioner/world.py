@@ -7,6 +7,7 @@ import json
 import threading
 import time
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
@@ -14,7 +15,8 @@ from fastapi.testclient import TestClient
 from sqlalchemy import select
 
 from services.provisioner.app import build
-from services.provisioner.models import Workspace
+from services.provisioner.models import Entitlement, Workspace
+from services.provisioner.routes_file import replace
 from services.provisioner.settings import Settings
 from shared.events import Event
 from shared.events.billing import EntitlementsChanged
@@ -70,6 +72,7 @@ class World:
         self.me = a_member()
         self.replicas: list[Running] = []
         self._sequence = 0
+        self._shift = timedelta()
 
     def run(self, engine: Any = None) -> Running:
         """Starts a replica."""
@@ -103,6 +106,12 @@ class World:
         consumer = Consumer(self.service.database, self.service.handlers, self.settings.clock, self.settings)
         consumer.receive([body])
 
+    def move_clock(self, by: timedelta) -> None:
+        """Time moves on by so much at once, in every process that looks at the clock's file."""
+        self._shift += by
+        assert self.settings.clock_file
+        replace(self.settings.clock_file, str(self._shift.total_seconds()).encode())
+
     def entitle(self, company: UUID | None = None, *, sequence: int | None = None, **given: Any) -> None:
         """Billing says what the company may use."""
         facts: dict[str, Any] = {
@@ -122,6 +131,21 @@ class World:
         answer = self.call("POST", "/workspaces", caller, json={"name": name})
         assert answer.status_code == 202, answer.text
         return UUID(answer.json()["id"])
+
+    def create_beyond_the_plan(self, name: str, *, running: bool = True) -> UUID:
+        """One more than the plan has room for, as it is after a smaller plan; then the present plan holds again."""
+        with self.service.database.unit_of_work() as session:
+            entitlement = session.get(Entitlement, self.me.company_id)
+            assert entitlement is not None
+            limit, entitlement.workspaces = entitlement.workspaces, None
+        made = self.create(name)
+        if not running:
+            self.call("POST", f"/workspaces/{made}/stop")
+        with self.service.database.unit_of_work() as session:
+            entitlement = session.get(Entitlement, self.me.company_id)
+            assert entitlement is not None
+            entitlement.workspaces = limit
+        return made
 
     def row(self, workspace_id: UUID) -> Workspace:
         """The row as it is now."""
