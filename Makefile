@@ -4,7 +4,7 @@ PYTHON := .venv/bin/python
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help env test-env up test lint docs lock
+.PHONY: help env test-env up test attack lint docs lock
 
 help:  ## print these commands
 	@echo "make COMMAND [ARGS='…']"
@@ -25,6 +25,15 @@ up: env  ## run the whole platform on this machine; Ctrl-C stops it
 test: test-env  ## run every test (ARGS="tests/billing -k refund" runs some)
 	@sh deploy/bootstrap.sh test-needs
 	@exec $(PYTHON) -m pytest -n 2 --dist loadgroup $(ARGS)
+
+# Everything else about a run follows from its seed.
+SEED := $(or $(SEED),$(shell od -An -N4 -tu4 /dev/urandom | tr -d ' '))
+CASES ?= 100000
+attack: test-env  ## send 100,000 generated requests (CASES=5000 fewer, SEED=7 the same ones again)
+	@sh deploy/bootstrap.sh test-needs
+	@echo "make attack CASES=$(CASES) SEED=$(SEED)"
+	@ATTACK_CASES=$(CASES) ATTACK_SEED=$(SEED) exec $(PYTHON) -m pytest -n 2 --dist loadgroup \
+		tests/attacks/test_generated_requests.py $(ARGS)
 
 lint: test-env  ## check style, likely bugs and types
 	@$(PYTHON) -m ruff check .
