@@ -13,7 +13,6 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from babel.numbers import format_decimal
 from fastapi import Request
 from fastapi.responses import HTMLResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, pass_context
@@ -68,7 +67,7 @@ class Templates:
         environment.filters.update(
             money=lambda amount: i18n.money(_money(amount), language),
             span=lambda seconds: i18n.span(timedelta(seconds=seconds), language),
-            bytes=lambda count: _bytes(count, language),
+            bytes=lambda count: i18n.size(count, language),
             utc=lambda when: _time(when).strftime("%Y-%m-%dT%H:%M:%SZ"),
             date=pass_context(lambda context, when: i18n.date(_time(when), language, _zone(context))),
             moment=pass_context(lambda context, when: i18n.moment(_time(when), language, _zone(context))),
@@ -125,11 +124,3 @@ def _time(when: str | datetime) -> datetime:
 
 def _money(amount: Money | dict[str, Any]) -> Money:
     return amount if isinstance(amount, Money) else Money.model_validate(amount)
-
-
-def _bytes(count: int, language: str) -> str:
-    """`1,5 GB` / `1.5 GB`: plans speak of powers of 1024, and of GB, as buyers do."""
-    for unit, size in (("TB", 1 << 40), ("GB", 1 << 30), ("MB", 1 << 20), ("KB", 1 << 10)):
-        if count >= size:
-            return f"{format_decimal(count / size, '0.#', locale=language)} {unit}"
-    return f"{count} B"

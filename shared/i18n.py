@@ -46,6 +46,14 @@ def money(amount: Money, language: str) -> str:
     return sign + SIGNS[amount.currency] + format_decimal(abs(amount.decimal), "#,##0.00", locale=language)
 
 
+def size(count: int, language: str) -> str:
+    """Bytes as `1,5 GB` / `1.5 GB`: plans speak of powers of 1024, and of GB, as buyers do."""
+    for unit, power in (("TB", 40), ("GB", 30), ("MB", 20), ("KB", 10)):
+        if count >= 1 << power:
+            return f"{format_decimal(count / (1 << power), '0.#', locale=language)} {unit}"
+    return f"{count} B"
+
+
 def date(moment: datetime, language: str, timezone: str = DEFAULT_TIMEZONE) -> str:
     """`22 Kasım 2026` / `November 22, 2026`, in the company's time zone."""
     return format_date(moment.astimezone(ZoneInfo(timezone)), "long", locale=language)

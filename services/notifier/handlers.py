@@ -31,7 +31,7 @@ from shared.events.identity import (
     UserUpdated,
     VerificationRequested,
 )
-from shared.events.provisioner import WorkspaceReady
+from shared.events.provisioner import WorkspaceReady, WorkspaceStorageWarning
 from shared.events.scheduler import HealthFailed, TrialExpiring
 from shared.i18n import DEFAULT_TIMEZONE
 from shared.messaging.consumer import Context, Handlers
@@ -118,6 +118,22 @@ def mail_workspace_ready(session: Session, event: WorkspaceReady, context: Conte
         link = f"{context.settings.public_url}/workspaces/{event.workspace_id}"
         facts = {"workspace": event.name, "link": link, "seconds": event.took_ms / 1000}
         _to_one(session, owner, event.company_id, "workspace_ready", facts, context)
+
+
+def mail_storage(session: Session, event: WorkspaceStorageWarning, context: Context) -> None:
+    """The company's storage is nearly full, or full: its admins are told, and whose workspace has grown most."""
+    kind = "storage_full" if event.percent >= 100 else "storage_warning"
+    facts = {
+        "workspace": event.name,
+        "used": event.used_bytes,
+        "limit": event.limit_bytes,
+        "takes": event.workspace_bytes,
+        "link": f"{context.settings.public_url}/dashboard",
+    }
+    _to_admins(session, event.company_id, kind, facts, context)
+    owner = recipients.known(session, event.owner_id)
+    if owner.active and owner.company_id == event.company_id:
+        _to_one(session, owner, event.company_id, kind, facts, context)  # once, also where the owner is an admin
 
 
 def mail_invoice(session: Session, event: InvoiceIssued, context: Context) -> None:
@@ -224,6 +240,7 @@ HANDLERS: Handlers = {
     SecurityAlert: mail_alert,
     MemberInvited: mail_invitation,
     WorkspaceReady: mail_workspace_ready,
+    WorkspaceStorageWarning: mail_storage,
     InvoiceIssued: mail_invoice,
     PaymentFailed: mail_payment_failed,
     PaymentNeedsReview: mail_review,

@@ -71,6 +71,7 @@ class Mail(Base):
         CheckConstraint("status in ('waiting', 'sent', 'failed')", name="status"),
         Index("ix_mails_due_at", "due_at", postgresql_where=text("status = 'waiting'")),
         Index("ix_mails_created_at", "created_at"),
+        Index("ix_mails_kept_facts", "created_at", postgresql_where=text("status <> 'sent' and facts <> '{}'::jsonb")),
     )
 
     id: Mapped[UUID] = mapped_column(primary_key=True)

@@ -162,6 +162,7 @@ def template(part: str, language: str, timezone: str) -> Template:
         money=lambda value: i18n.money(Money.model_validate(value), language),
         date=lambda value: i18n.date(datetime.fromisoformat(value), language, timezone),
         moment=lambda value: _moment(datetime.fromisoformat(value), language, timezone),
+        size=lambda value: i18n.size(value, language),
         days=lambda value: i18n.days(value, language),
         seconds=lambda value: format_unit(value, "duration-second", format="0.#", locale=language),
         plan=lambda code: str(code).capitalize(),

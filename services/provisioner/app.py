@@ -10,6 +10,7 @@ from services.provisioner.engine import Engine
 from services.provisioner.engine.docker_engine import DockerEngine
 from services.provisioner.handlers import HANDLERS
 from services.provisioner.installation import who_we_are
+from services.provisioner.measure import LANES, Measurer
 from services.provisioner.readiness import Probe
 from services.provisioner.reconcile import ControlLoop
 from services.provisioner.routes import router
@@ -51,6 +52,13 @@ def build(
         finally:
             changes.forget(loop.wake)
 
+    async def measure(stop: asyncio.Event) -> None:
+        name, _ = await asyncio.to_thread(_who_we_are, database, settings)
+        ours = engine or _docker(settings, name)
+        async with asyncio.TaskGroup() as lanes:
+            for lane in LANES:
+                lanes.create_task(Measurer(database, ours, settings, settings.clock, lane).run(stop))
+
     async def start() -> None:
         await changes.start()
         await hub.start()
@@ -65,7 +73,7 @@ def build(
         app=app,
         database=database,
         handlers=HANDLERS,
-        loops={"control": control},
+        loops={"control": control, "measure": measure},
         start=start,
         close=close,
     )

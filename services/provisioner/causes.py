@@ -48,7 +48,12 @@ CAUSES = {
             "The operator has to remove that network or change the settings.",
             lasting=True,
         ),
-        Cause("disk-full", "The platform's disk is full.", "We have been told. Start it again in a while."),
+        Cause(
+            "disk-full",
+            "The platform's disk is nearly full, so nothing new is started.",
+            "We have been told. It goes on by itself when there is room.",
+            lasting=True,
+        ),
         Cause(
             "out-of-memory",
             "The workspace used all the memory of your plan and was ended.",
@@ -60,6 +65,11 @@ CAUSES = {
         Cause("ended-by-itself", "The workspace ended by itself.", TRY_AGAIN),
         Cause("disappeared", "The workspace's container was removed from outside the platform.", TRY_AGAIN),
         Cause("engine-refused", "The container engine refused to start the workspace.", TRY_AGAIN),
+        Cause(
+            "storage-full",
+            "It was stopped: your company's files take all the storage of your plan. They are kept.",
+            "Start it for a few minutes to delete what you no longer need, or choose a larger plan.",
+        ),
         Cause("not-entitled", "No plan lets your company's workspaces run.", "Choose a plan: your files are kept."),
     )
 }

@@ -12,7 +12,7 @@ from uuid import UUID
 
 from sqlalchemy.orm import Session
 
-from services.provisioner import metrics, progress
+from services.provisioner import disk, metrics, progress
 from services.provisioner.causes import CAUSES
 from services.provisioner.engine import Container, Engine, EngineError, Limits, Wanted
 from services.provisioner.models import Workspace
@@ -161,6 +161,7 @@ class Converger:
             address=self._address(row),
             limits=limits,
         )
+        await self._loop.write(disk.admit)
         await self._loop.protect()
         await asyncio.gather(self._loop.ask(self._engine.create, wanted), self._routes.publish())
         await self._reached(row, "created", limits)

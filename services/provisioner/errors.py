@@ -19,6 +19,16 @@ class LimitReached(Forbidden):
     title = "Your plan does not allow more workspaces"
 
 
+class StorageFull(Forbidden):
+    code = "storage-full"
+    title = "Your company's files take all the storage of your plan"
+
+
+class StorageLocked(Forbidden):
+    code = "storage-locked"
+    title = "Your company's storage is full and its files went on growing"
+
+
 class NameTaken(Conflict):
     code = "name-taken"
     title = "Your company has a workspace of this name"

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 from sqlalchemy import Text, cast, func, select
 from sqlalchemy.orm import Session
 
-from services.provisioner import entitlements, workspaces
+from services.provisioner import entitlements, storage_limit, workspaces
 from services.provisioner.models import Workspace
 from services.provisioner.states import State
 from shared.events.billing import EntitlementsChanged
@@ -22,6 +24,8 @@ def on_entitlements_changed(session: Session, event: EntitlementsChanged, contex
     if not entitlements.keep(session, event, context.envelope.sequence):
         return  # something newer is known
     entitlements.enforce(session, event.company_id, context.now)
+    grace = timedelta(minutes=context.settings.storage_grace_minutes)
+    storage_limit.judge(session, event.company_id, context.now, grace, gently=True)
     # Limits may have changed without a change of a row.
     session.execute(select(WAKE).where(Workspace.company_id == event.company_id, Workspace.state == State.RUNNING))
 

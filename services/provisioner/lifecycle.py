@@ -7,7 +7,7 @@ from typing import Any
 
 from services.provisioner import states
 from services.provisioner.models import Workspace
-from services.provisioner.states import GONE, Desired, State, StopReason
+from services.provisioner.states import GONE, STOP_CAUSES, Desired, State, StopReason
 
 
 def start(workspace: Workspace, now: datetime) -> None:
@@ -45,7 +45,7 @@ def stop(workspace: Workspace, reason: StopReason) -> None:
     workspace.desired = Desired.STOPPED
     workspace.state = State.STOPPING
     workspace.stop_reason = reason.value
-    workspace.cause = "not-entitled" if reason is StopReason.ENTITLEMENT else None
+    workspace.cause = STOP_CAUSES.get(reason)
     workspace.retry_at = None
 
 

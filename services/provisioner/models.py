@@ -58,6 +58,13 @@ def _one_of(column: str, values: type[State] | type[Desired]) -> str:
     return f"{column} in ({', '.join(repr(value.value) for value in values)})"
 
 
+TO_MEASURE = text(
+    "state not in ('requested', 'erasing', 'erased')"
+    " and (desired = 'running' or storage_final_of is distinct from generation)"
+)
+"""Whose files may have changed since they were measured."""
+
+
 class Workspace(Base):
     """A workspace: what is wanted of it, what it is, and who works on it right now."""
 
@@ -78,6 +85,7 @@ class Workspace(Base):
         Index("ix_workspaces_company_id_id", "company_id", "id"),
         Index("ix_workspaces_living", "id", postgresql_where=text("state not in ('deleted', 'erased')")),
         Index("ix_workspaces_restorable", "restorable_until", postgresql_where=text("state = 'deleted'")),
+        Index("ix_workspaces_to_measure", "storage_at", postgresql_where=TO_MEASURE),
         Index("ix_workspaces_company_deleted", "company_id", "id", postgresql_where=text("desired = 'deleted'")),
     )
 
@@ -115,6 +123,62 @@ class Workspace(Base):
     restorable_until: Mapped[datetime | None]
     """While it is deleted: until when it can be brought back. A promise: a later setting does not shorten it."""
     erased_at: Mapped[datetime | None]
+    storage_bytes: Mapped[int | None] = mapped_column(BigInteger)
+    """What its files take on the disk, as measured last; null before the first time."""
+    storage_at: Mapped[datetime | None]
+    """When it was measured last."""
+    storage_low: Mapped[int | None] = mapped_column(BigInteger, default=0)
+    """The least it took since it was started: what it has grown by is counted from here."""
+    storage_final_of: Mapped[int | None]
+    """The generation after whose end it was measured: until it starts again there is nothing new to see."""
+    storage_in_part: Mapped[bool] = mapped_column(default=False)
+    """The last time ran out while it was measured: it takes at least `storage_bytes`."""
+    storage_cleaning: Mapped[bool] = mapped_column(default=False)
+    """It was started while its company was over its limit: to clean up, and not for long."""
     lease_holder: Mapped[UUID | None]
     leased_until: Mapped[datetime | None]
     """By the database's clock: replicas need not agree on the time."""
+
+
+class CompanyStorage(Base):
+    """Where a company stands with its storage. What it uses is summed up from its workspaces, never kept."""
+
+    __tablename__ = "company_storage"
+
+    company_id: Mapped[UUID] = mapped_column(primary_key=True)
+    warned: Mapped[int] = mapped_column(default=0)
+    """The per cent its people were warned of last; 0 where there is nothing to warn of."""
+    over_bytes: Mapped[int | None] = mapped_column(BigInteger)
+    """The least it used since it is over its limit; null while it is not."""
+    clean_until: Mapped[datetime | None]
+    """When workspaces that were started to clean up are stopped again."""
+    bursts: Mapped[int] = mapped_column(default=0)
+    """How often it went on growing though it was over its limit."""
+    burst_at: Mapped[datetime | None]
+
+
+class Measuring(Base):
+    """Whose turn it is to measure, and when the next one is, by the database's clock. A row for each lane."""
+
+    __tablename__ = "measuring"
+
+    lane: Mapped[str] = mapped_column(String(10), primary_key=True)
+    holder: Mapped[UUID]
+    due_at: Mapped[datetime]
+
+
+class Disk(Base):
+    """One row: how full the file system of the engine's volumes was when it was last looked at."""
+
+    __tablename__ = "disk"
+    __table_args__ = (CheckConstraint("one", name="one_row"),)
+
+    one: Mapped[bool] = mapped_column(primary_key=True, default=True)
+    total_bytes: Mapped[int] = mapped_column(BigInteger)
+    free_bytes: Mapped[int] = mapped_column(BigInteger)
+    total_files: Mapped[int] = mapped_column(BigInteger)
+    """0 where the file system has no fixed number of them."""
+    free_files: Mapped[int] = mapped_column(BigInteger)
+    low: Mapped[bool]
+    """Less is free than is kept in reserve: nothing is started."""
+    read_at: Mapped[datetime]

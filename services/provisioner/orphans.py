@@ -10,7 +10,7 @@ from uuid import UUID
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from services.provisioner import metrics
+from services.provisioner import measure, metrics
 from services.provisioner.engine import Container, Engine, EngineError
 from services.provisioner.models import Workspace
 from services.provisioner.settings import Settings
@@ -56,6 +56,18 @@ async def sweep_volumes(loop: ControlLoop, engine: Engine, settings: Settings, n
                 continue
             metrics.orphans.labels("volume").inc()
             log.warning("orphan volume removed", workspace_id=str(volume.workspace_id), known=state is not None)
+
+
+async def sweep_meters(loop: ControlLoop, engine: Engine) -> None:
+    """Ends what measures for nobody: a killed process left it, and it holds the volumes it looks at."""
+    # Meters first: whoever measures has its lease written before.
+    meters = await loop.ask(engine.meters)
+    holders = await loop.write(measure.holders) if meters else []
+    for meter in meters:
+        if meter.holder not in holders:
+            await loop.ask(engine.remove_meter, meter)
+            metrics.orphans.labels("meter").inc()
+            log.warning("orphan meter removed", holder=str(meter.holder))
 
 
 def _states(session: Session, ids: Sequence[UUID]) -> dict[UUID, str]:

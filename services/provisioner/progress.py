@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 from services.provisioner import entitlements, lifecycle, states
 from services.provisioner.engine import Limits
 from services.provisioner.models import Entitlement, Workspace
-from services.provisioner.states import AT_REST, Desired, State, StopReason
+from services.provisioner.states import AT_REST, STOP_CAUSES, Desired, State, StopReason
 from services.provisioner.workspaces import facts
 from shared.events.provisioner import (
     WorkspaceDeleted,
@@ -188,8 +188,10 @@ def stopped(session: Session, seen: Workspace, now: datetime) -> None:
     row = _held(session, seen)
     _move(row, State.STOPPED)
     reason = StopReason(row.stop_reason or StopReason.USER)
-    row.cause = "not-entitled" if reason is StopReason.ENTITLEMENT else None
-    outbox.add(session, WorkspaceStopped(**facts(row), reason=reason.value), now)
+    row.cause = STOP_CAUSES.get(reason)
+    # Readers of the event know three reasons; the plan's storage is one thing it entitles to.
+    told = StopReason.ENTITLEMENT if reason is StopReason.STORAGE else reason
+    outbox.add(session, WorkspaceStopped(**facts(row), reason=told.value, cause=row.cause), now)
 
 
 def deleted(session: Session, seen: Workspace) -> None:

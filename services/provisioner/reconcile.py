@@ -25,7 +25,7 @@ from services.provisioner import metrics, progress
 from services.provisioner.converge import Converger
 from services.provisioner.engine import Container, Engine, EngineError, Unreachable
 from services.provisioner.models import Workspace
-from services.provisioner.orphans import sweep_containers, sweep_volumes
+from services.provisioner.orphans import sweep_containers, sweep_meters, sweep_volumes
 from services.provisioner.readiness import Probe
 from services.provisioner.routes_file import RoutesFile
 from services.provisioner.settings import Settings
@@ -192,6 +192,7 @@ class ControlLoop:
         known = {row.id for row, _ in rows}
         await sweep_containers(self, self._engine, [one for one in seen if one.workspace_id not in known])
         if self._looks % VOLUMES_EVERY == 0:
+            await sweep_meters(self, self._engine)
             await sweep_volumes(self, self._engine, self._settings, now)
         self._looks += 1
         if any(row.desired == Desired.RUNNING for row, _ in rows):

@@ -9,10 +9,11 @@ from fastapi import APIRouter, Request
 from fastapi.responses import StreamingResponse
 from sqlalchemy import select
 
-from services.provisioner import workspaces
-from services.provisioner.models import Workspace
+from services.provisioner import disk, storage, workspaces
+from services.provisioner.models import Disk, Workspace
 from services.provisioner.schemas import (
     AccessView,
+    DiskView,
     NewWorkspace,
     QuotaView,
     Restoration,
@@ -67,14 +68,17 @@ def list_workspaces(
 
 @router.get("/workspaces/quota")
 def read_quota(caller: Member, session: Work, request: Request) -> QuotaView:
-    """How many workspaces the company has and may have."""
+    """How many workspaces and how much storage the company has and may have."""
     used, entitlement = workspaces.quota(session, company_of(caller))
     days = _settings(request).restore_days
     if entitlement is None:
-        return QuotaView(used=used, limit=0, active=False, plan="", restore_days=days)
+        nothing = {"limit": 0, "storage_used": 0, "storage_limit": 0, "active": False, "plan": ""}
+        return QuotaView(used=used, restore_days=days, **nothing)
     return QuotaView(
         used=used,
         limit=entitlement.workspaces,
+        storage_used=storage.used(session, entitlement.company_id, entitlement.storage_bytes),
+        storage_limit=entitlement.storage_bytes,
         active=entitlement.active,
         plan=entitlement.plan,
         restore_days=days,
@@ -178,3 +182,18 @@ def list_all_workspaces(
     settings = _settings(request)
     rows = session.scalars(statement).all()
     return page(rows, limit, lambda row: row.id, lambda row: staff_view(row, caller, settings))
+
+
+@router.get("/admin/workspaces/disk")
+def read_disk(caller: Staff, session: Work, request: Request) -> DiskView | None:
+    """How full the disk of all workspaces' files is; null while nobody has looked."""
+    seen = session.get(Disk, True)
+    if seen is None:
+        return None
+    return DiskView(
+        total_bytes=seen.total_bytes,
+        free_bytes=seen.free_bytes,
+        reserve_bytes=disk.reserve(seen.total_bytes, _settings(request).host_reserve_bytes),
+        low=seen.low,
+        read_at=seen.read_at,
+    )

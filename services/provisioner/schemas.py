@@ -73,6 +73,9 @@ class WorkspaceView(BaseModel):
     started_at: datetime | None
     deleted_at: datetime | None
     restorable_until: datetime | None
+    storage_bytes: int | None
+    """What its files take on the disk, as measured last; null before the first time."""
+    storage_at: datetime | None
     mine: bool
 
 
@@ -82,11 +85,24 @@ class StaffWorkspaceView(WorkspaceView):
     company_id: UUID
 
 
+class DiskView(BaseModel):
+    """How full the disk of all workspaces' files is. `low`: less is free than the reserve, so nothing is started."""
+
+    total_bytes: int
+    free_bytes: int
+    reserve_bytes: int
+    low: bool
+    read_at: datetime
+
+
 class QuotaView(BaseModel):
-    """How many workspaces the company has and may have; no limit is null, no plan yet is empty."""
+    """How many workspaces and bytes the company has and may have; no limit is null, no plan yet is empty."""
 
     used: int
     limit: int | None
+    storage_used: int
+    """Bytes of all its workspaces, as measured last. Deleted ones count with what exceeds the limit once more."""
+    storage_limit: int
     active: bool
     plan: str
     restore_days: int
@@ -118,6 +134,8 @@ def view(workspace: Workspace, caller: Principal, settings: Settings) -> Workspa
         started_at=workspace.started_at,
         deleted_at=workspace.deleted_at,
         restorable_until=workspace.restorable_until,
+        storage_bytes=workspace.storage_bytes,
+        storage_at=workspace.storage_at,
         mine=workspace.owner_id == caller.user_id,
     )
 

@@ -65,6 +65,17 @@ class Settings(ServiceSettings):
         int, Field(ge=1, le=365, description="for so many days a deleted workspace can be brought back")
     ] = 7
     firewall_seconds: Annotated[float, Field(gt=0, description="pause between two checks of the network's rules")] = 60
+    measure_seconds: Annotated[float, Field(gt=0, le=3600, description="pause between two measures of files")] = 60
+    measure_volume_seconds: Annotated[
+        int, Field(ge=1, le=600, description="what one volume may take to be measured; ten times that when it is large")
+    ] = 20
+    storage_grace_minutes: Annotated[
+        float, Field(ge=0, le=1440, description="how long a workspace runs over the storage limit, to clean up")
+    ] = 10
+    host_reserve_bytes: Annotated[
+        int | None,
+        Field(ge=0, description="nothing is started while less is free on the disk; without it 5 %, at most 10 GiB"),
+    ] = None
     streams_per_user: Annotated[int, Field(ge=1, le=100, description="event streams one person may hold open")] = 10
 
     @model_validator(mode="after")

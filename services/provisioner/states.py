@@ -43,6 +43,11 @@ class StopReason(StrEnum):
     USER = "user"
     ENTITLEMENT = "entitlement"
     REMOVED = "removed"
+    STORAGE = "storage"
+
+
+STOP_CAUSES: dict[StopReason, str] = {StopReason.ENTITLEMENT: "not-entitled", StopReason.STORAGE: "storage-full"}
+"""The codes of `causes` that such a stop is told with; a person's own wish needs none."""
 
 
 TRANSITIONS: dict[State, frozenset[State]] = {

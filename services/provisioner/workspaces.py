@@ -9,7 +9,7 @@ from uuid import UUID
 from sqlalchemy import Select, exists, or_, select
 from sqlalchemy.orm import Session
 
-from services.provisioner import entitlements, lifecycle, names
+from services.provisioner import entitlements, lifecycle, names, storage
 from services.provisioner.errors import BeingDeleted, NameTaken, NoAddressLeft, NoSuchWorkspace
 from services.provisioner.models import Entitlement, Workspace, address_slots
 from services.provisioner.states import GONE, Desired, State, StopReason
@@ -25,13 +25,14 @@ from shared.tokens import Principal, Role
 def request(session: Session, caller: Principal, name: str, template: str, capacity: int, now: datetime) -> Workspace:
     """A new workspace of the caller, within the company's plan; `capacity` is how many addresses there are.
 
-    Raises Invalid, NotEntitled, LimitReached, NameTaken or NoAddressLeft.
+    Raises Invalid, NotEntitled, LimitReached, StorageFull, NameTaken or NoAddressLeft.
     """
     company_id = company_of(caller)
     name = names.clean(name)
     if template not in TEMPLATES:
         raise Invalid.field("template", "unknown", "There is no such template")
     entitlements.admit_new(session, company_id)
+    storage.admit_new(session, company_id)
     key = names.key_of(name)
     _must_be_free(session, company_id, key)
     workspace = Workspace(
@@ -125,6 +126,7 @@ def restore(
     if workspace.slot is None:
         workspace.slot = _free_slot(session, capacity)
     lifecycle.restore(workspace)
+    storage.note_restored(session, workspace)
     return workspace
 
 
@@ -209,6 +211,7 @@ def _admitted(session: Session, caller: Principal, workspace_id: UUID, now: date
         raise BeingDeleted
     if workspace.desired != Desired.RUNNING or workspace.state == State.FAILED:
         entitlements.admit_start(session, workspace.company_id)
+        storage.admit_start(session, workspace, now)
     return workspace
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 from uuid import UUID
+
+from pydantic import Field
 
 from shared.events import CompanyEvent, Text
 
@@ -55,6 +57,8 @@ class WorkspaceStopped(WorkspaceEvent):
     unread_because: ClassVar[str | None] = "for the activity feed to come; pages follow the provisioner's stream"
 
     reason: Literal["user", "entitlement", "removed"]
+    cause: Text | None = None
+    """In the platform's own words, where it was no person's wish; `storage-full` comes with reason `entitlement`."""
 
 
 class WorkspaceFailed(WorkspaceEvent):
@@ -64,6 +68,21 @@ class WorkspaceFailed(WorkspaceEvent):
     unread_because: ClassVar[str | None] = "for the mail and the activity feed to come; pages show it"
 
     cause: Text
+
+
+class WorkspaceStorageWarning(WorkspaceEvent):
+    """The company's files take `percent` (80, 95, 100) of its plan's storage, which they did not before.
+
+    Told once per crossing, and again only after they fell below. It names the workspace that has grown most.
+    """
+
+    type: ClassVar[str] = "workspace.storage_warning"
+
+    percent: Annotated[int, Field(ge=1, le=100)]
+    used_bytes: Annotated[int, Field(ge=0)]
+    limit_bytes: Annotated[int, Field(ge=0)]
+    """Of the whole company."""
+    workspace_bytes: Annotated[int, Field(ge=0)]
 
 
 class WorkspaceDeleted(WorkspaceEvent):

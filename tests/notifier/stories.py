@@ -23,7 +23,7 @@ from shared.events.identity import (
     UserRegistered,
     VerificationRequested,
 )
-from shared.events.provisioner import WorkspaceReady
+from shared.events.provisioner import WorkspaceReady, WorkspaceStorageWarning
 from shared.events.scheduler import HealthFailed, TrialExpiring
 from shared.ids import new_id
 from shared.money import Currency, Money
@@ -135,6 +135,8 @@ class Story:
                 url="https://odeme-1.example.dev",
                 took_ms=1_420,
             ),
+            "storage_warning": self.storage(80),
+            "storage_full": self.storage(100),
             "payment_succeeded": self.invoice(),
             "payment_failed": self.failed_payment(),
             "payment_review": PaymentNeedsReview(
@@ -149,6 +151,19 @@ class Story:
                 data_kept_until=TRIAL_END + timedelta(days=30),
             ),
         }
+
+    def storage(self, percent: int, owner: UUID | None = None) -> WorkspaceStorageWarning:
+        """The company's files take so many per cent of its 50 GB."""
+        return WorkspaceStorageWarning(
+            company_id=self.company,
+            workspace_id=new_id(),
+            owner_id=owner or self.admin,
+            name="ödeme-servisi",
+            percent=percent,
+            used_bytes=percent * (1 << 29),
+            limit_bytes=50 << 30,
+            workspace_bytes=1_717_986_918,
+        )
 
     def invoice(self) -> InvoiceIssued:
         """A paid invoice of ₺2.970,00."""

@@ -112,6 +112,20 @@ def test_each_admin_is_told_once_and_no_member(story: Story, hear: Hear, send: S
     )
 
 
+def test_storage_is_told_to_the_admins_and_the_owner_and_to_nobody_twice(
+    story: Story, hear: Hear, send: Send, mailbox: Mailbox
+) -> None:
+    owner, colleague = new_id(), new_id()
+    hear(story.person(owner, "member", "owner@example.com"), story.person(colleague, "member", "m@example.com"))
+    hear(story.storage(95, owner))
+    send()
+    assert sorted(mail["to"][0] for mail in mailbox.mails) == sorted([story.email, "owner@example.com"])
+    hear(story.storage(100))  # the owner is the admin
+    send()
+    assert len(mailbox.mails) == 3
+    assert "1.6 GB" in mailbox.mails[-1]["text"] or "1,6 GB" in mailbox.mails[-1]["text"]
+
+
 @pytest.mark.parametrize("mode", ["tempfail", "drop-mid-message", "down"])
 def test_a_server_in_trouble_gets_it_later_and_once(
     mode: str, story: Story, hear: Hear, send: Send, mailbox: Mailbox, clock: ManualClock, rows: Rows

@@ -45,6 +45,9 @@ FACTS: dict[str, Any] = {
     "check": "billing",
     "detail": "503",
     "days_left": 3,
+    "used": 43_486_543_872,
+    "limit": 50 << 30,
+    "takes": 1_717_986_918,
 }
 MAILS = Path(rendering.HERE) / "mails"
 HOSTILE = (
@@ -138,6 +141,12 @@ def test_a_missing_fact_is_an_error_and_no_gap(kind: str) -> None:
         ("payment_succeeded", "Ödemeniz alındı: ₺2.970,00 – Team", "Payment received: ₺2,970.00 – Team"),
         ("payment_failed", "Ödemeniz alınamadı: $99,00 – Team", "Payment failed: $99.00 – Team"),
         ("trial_expiring", "Denemenizin bitmesine 3 gün kaldı", "3 days left of your trial"),
+        (
+            "storage_warning",
+            "Depolamanız dolmak üzere: 40,5 GB / 50 GB",
+            "Your storage is nearly full: 40.5 GB of 50 GB",
+        ),
+        ("storage_full", "Depolamanız doldu: 40,5 GB / 50 GB", "Your storage is full: 40.5 GB of 50 GB"),
         ("workspace_ready", "Çalışma alanınız hazır: ödeme-servisi", "Your workspace is ready: ödeme-servisi"),
         (
             "invitation",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import http.server
 import queue
 import threading
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from ipaddress import IPv4Address, IPv4Network
@@ -19,6 +19,7 @@ from services.provisioner.engine import (
     ImageMissing,
     Limits,
     Measured,
+    Meter,
     Size,
     Status,
     Unreachable,
@@ -68,8 +69,7 @@ class RememberingEngine:
         self.disk = FileSystem(1000 * 1024**3, 500 * 1024**3)
         self.measured: list[set[UUID]] = []
         """The volumes of each answer."""
-        self.measuring: dict[str, UUID] = {}
-        """What measures, and for whom."""
+        self.measuring: list[Meter] = []
         self.made: dict[str, Container] = {}
         self.limits: dict[str, Limits] = {}
         self.kept: dict[UUID, Volume] = {}
@@ -162,13 +162,15 @@ class RememberingEngine:
             self.measured.append(there)
             return Measured({id_: self.sizes.get(id_, Size(0)) for id_ in there}, self.disk)
 
-    def sweep_measuring(self, holders: Collection[UUID]) -> int:
+    def meters(self) -> list[Meter]:
         with self._lock:
-            self._call("sweep_measuring")
-            left = [id_ for id_, holder in self.measuring.items() if holder not in holders]
-            for id_ in left:
-                del self.measuring[id_]
-            return len(left)
+            self._call("meters")
+            return list(self.measuring)
+
+    def remove_meter(self, meter: Meter) -> None:
+        with self._lock:
+            self._call("remove_meter")
+            self.measuring.remove(meter)
 
     def follow(self, changed: Callable[[UUID | None], None], stopped: Callable[[], bool]) -> None:
         mine: queue.Queue[UUID | None] = queue.Queue()

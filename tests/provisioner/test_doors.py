@@ -14,7 +14,7 @@ from services.provisioner.states import State
 from shared.events.identity import MemberRemoved
 from shared.ids import new_id
 from tests.callers import a_member, an_admin, staff
-from tests.provisioner.world import World
+from tests.provisioner.world import GIB, World
 
 NO_PLAN = {"used": 0, "limit": 0, "active": False, "plan": ""}
 THREE_OF_THREE = {"used": 3, "limit": 3, "active": True, "plan": "team"}
@@ -83,7 +83,12 @@ def test_a_name_is_one_however_it_is_written(world: World, other: str) -> None:
 
 def test_without_a_plan(world: World) -> None:
     assert code(world.call("POST", "/workspaces", json={"name": "x"})) == "not-entitled"
-    assert world.call("GET", "/workspaces/quota").json() == {**NO_PLAN, "restore_days": 7}
+    assert world.call("GET", "/workspaces/quota").json() == {
+        **NO_PLAN,
+        "storage_used": 0,
+        "storage_limit": 0,
+        "restore_days": 7,
+    }
     world.entitle(active=False)
     assert code(world.call("POST", "/workspaces", json={"name": "x"})) == "not-entitled"
 
@@ -94,7 +99,12 @@ def test_the_limit_holds_when_many_ask_at_once(world: World) -> None:
         answers = list(threads.map(lambda n: world.call("POST", "/workspaces", json={"name": f"n{n}"}), range(12)))
     assert sorted(answer.status_code for answer in answers) == [202] * 3 + [403] * 9
     assert {code(answer) for answer in answers if answer.status_code == 403} == {"limit-reached"}
-    assert world.call("GET", "/workspaces/quota").json() == {**THREE_OF_THREE, "restore_days": 7}
+    assert world.call("GET", "/workspaces/quota").json() == {
+        **THREE_OF_THREE,
+        "storage_used": 0,
+        "storage_limit": 10 * GIB,
+        "restore_days": 7,
+    }
     with world.service.database.unit_of_work() as session:
         slots = list(session.scalars(select(Workspace.slot)))
     assert len(set(slots)) == 3

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from sqlalchemy import delete
 
-from services.provisioner.engine import AddressInUse, DiskFull, EngineError, Limits, Status, Volume, Wanted
+from services.provisioner.engine import AddressInUse, EngineError, Limits, OutOfMemory, Status, Volume, Wanted
 from services.provisioner.entitlements import LEAST
 from services.provisioner.models import Entitlement
 from shared.ids import new_id
@@ -51,7 +51,7 @@ def test_waits_for_the_engine_and_says_so(fast: World) -> None:
 
 
 @pytest.mark.parametrize("method", ["create", "start"])
-@pytest.mark.parametrize("error", [DiskFull, AddressInUse, EngineError])
+@pytest.mark.parametrize("error", [OutOfMemory, AddressInUse, EngineError])
 def test_tries_again_and_then_says_why_it_gave_up(fast: World, method: str, error: type[EngineError]) -> None:
     fast.entitle()
     fast.run()

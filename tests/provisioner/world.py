@@ -12,10 +12,11 @@ from typing import Any
 from uuid import UUID
 
 from fastapi.testclient import TestClient
-from sqlalchemy import select
+from sqlalchemy import delete, select
 
 from services.provisioner.app import build
-from services.provisioner.models import Entitlement, Workspace
+from services.provisioner.measure import LANES, Lane, Measurer
+from services.provisioner.models import Entitlement, Measuring, Workspace
 from services.provisioner.routes_file import replace
 from services.provisioner.settings import Settings
 from shared.events import Event
@@ -34,8 +35,9 @@ GIB = 1024**3
 class Running:
     """A control loop in a thread of its own, with its own service over the same database: one replica."""
 
-    def __init__(self, settings: Settings, engine: Any) -> None:
+    def __init__(self, settings: Settings, engine: Any, *loops: str) -> None:
         self.service: Service = build(settings, engine=engine)
+        self._loops = loops
         self._ready = threading.Event()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._run()), name="replica")
         self._thread.start()
@@ -49,7 +51,8 @@ class Running:
         await self.service.start()
         self._ready.set()
         try:
-            await _keep_running("control", self.service.loops["control"], self._stop)
+            running = (_keep_running(name, self.service.loops[name], self._stop) for name in self._loops)
+            await asyncio.gather(*running)
         finally:
             await self.service.close()
             self.service.database.close()
@@ -74,9 +77,10 @@ class World:
         self._sequence = 0
         self._shift = timedelta()
 
-    def run(self, engine: Any = None) -> Running:
-        """Starts a replica."""
-        self.replicas.append(Running(self.settings, engine or self.engine))
+    def run(self, engine: Any = None, *, measuring: bool = False) -> Running:
+        """Starts a replica, which measures from time to time where it shall."""
+        loops = ("control", "measure") if measuring else ("control",)
+        self.replicas.append(Running(self.settings, engine or self.engine, *loops))
         return self.replicas[-1]
 
     def close(self) -> None:
@@ -146,6 +150,20 @@ class World:
             assert entitlement is not None
             entitlement.workspaces = limit
         return made
+
+    def measure(self, lane: Lane = LANES[0]) -> None:
+        """One turn of measuring, here and now, whoever's turn it is."""
+
+        async def turn() -> None:
+            measurer = Measurer(self.service.database, self.engine, self.settings, self.settings.clock, lane)
+            try:
+                await measurer.turn()
+            finally:
+                measurer.close()
+
+        with self.service.database.unit_of_work() as session:
+            session.execute(delete(Measuring))
+        asyncio.run(turn())
 
     def row(self, workspace_id: UUID) -> Workspace:
         """The row as it is now."""

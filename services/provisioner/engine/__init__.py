@@ -6,7 +6,7 @@ All calls block; the control loop makes them in threads.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -118,6 +118,14 @@ class Measured:
 
 
 @dataclass(frozen=True)
+class Meter:
+    """Something that measures; `holder` is for whom, None where nobody says so."""
+
+    id: str
+    holder: UUID | None
+
+
+@dataclass(frozen=True)
 class Limits:
     """What a workspace may use: thousandths of a core, bytes, processes."""
 
@@ -178,8 +186,11 @@ class Engine(Protocol):
         """How much the workspaces' volumes hold, at most `each` seconds a volume and `together` for all, and how full
         their disk is. `holder` is who measures. Gives up with what is known as soon as `stopped` says so."""
 
-    def sweep_measuring(self, holders: Collection[UUID]) -> int:
-        """Ends what measures for anybody else than `holders`: a killed process left it. How many there were."""
+    def meters(self) -> list[Meter]:
+        """What measures at present, or was left by a process that was killed while it did."""
+
+    def remove_meter(self, meter: Meter) -> None:
+        """Ends it."""
 
     def follow(self, changed: Callable[[UUID | None], None], stopped: Callable[[], bool]) -> None:
         """Calls `changed` with each workspace whose container changes, with None where anything may have (an image

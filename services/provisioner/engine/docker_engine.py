@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from ipaddress import IPv4Network
 from typing import Any
@@ -24,16 +24,17 @@ from services.provisioner.engine import (
     ImageMissing,
     Limits,
     Measured,
+    Meter,
     NetworkDiffers,
     OutOfMemory,
     Status,
     Unreachable,
     Volume,
     Wanted,
+    measuring,
 )
-from services.provisioner.engine import measuring
 from services.provisioner.engine.local_socket import knock
-from services.provisioner.engine.network import IsolatedNetwork
+from services.provisioner.engine.network import ROLE, IsolatedNetwork
 
 WORKSPACE = "youarecoder.workspace"
 COMPANY = "youarecoder.company"
@@ -194,17 +195,19 @@ class DockerEngine:
             there = {one["Name"]: one["Labels"] for one in client.volumes(filters=self._mine)["Volumes"] or []}
             names = {id_: self._volume(id_) for id_ in workspaces}
             volumes = {id_: (name, there[name]) for id_, name in names.items() if name in there}
-            own = f"yac-{self._installation}-disk", {**mine, measuring.ROLE: "disk"}
+            own = f"yac-{self._installation}-disk", {**mine, ROLE: "disk"}
             labels = measuring.labels_of(mine, holder)
-            return measuring.measure(
-                client, self._measuring_image, labels, volumes, own, (each, together), stopped
-            )
+            return measuring.measure(client, self._measuring_image, labels, volumes, own, (each, together), stopped)
 
-    def sweep_measuring(self, holders: Collection[UUID]) -> int:
-        """Ends what measures for anybody else than `holders`; how many there were."""
+    def meters(self) -> list[Meter]:
+        """What measures at present, or was left by a process that was killed while it did."""
         with _in_our_words():
-            labels = measuring.labels_of({INSTALLATION: self._installation})
-            return measuring.sweep(self._client(), labels, holders)
+            return measuring.meters(self._client(), {INSTALLATION: self._installation})
+
+    def remove_meter(self, meter: Meter) -> None:
+        """Ends it."""
+        with _in_our_words(), contextlib.suppress(NotFound):
+            self._client().remove_container(meter.id, force=True)
 
     def follow(self, changed: Callable[[UUID | None], None], stopped: Callable[[], bool]) -> None:
         """Calls `changed` with what changes until `stopped` says so. Raises Unreachable when it is cut off."""

@@ -11,15 +11,15 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 from uuid import UUID
 
 import docker
-from docker.errors import APIError, NotFound
+from docker.errors import NotFound
 from docker.types import LogConfig, Mount
 
-from services.provisioner.engine import EngineError, FileSystem, Measured, Size
+from services.provisioner.engine import EngineError, FileSystem, Measured, Meter, Size
 from services.provisioner.engine.network import ROLE
 
 MEASURES = "measure"
@@ -116,22 +116,21 @@ def read(answer: str) -> Measured:
     return Measured(sizes, disk)
 
 
-def sweep(client: docker.APIClient, labels: dict[str, str], holders: Collection[UUID]) -> int:
-    """Removes what measures, or has measured, for others than `holders`; how many there were."""
-    known = {str(holder) for holder in holders}
-    wanted = [f"{name}={value}" for name, value in labels.items()]
-    removed = 0
-    for found in client.containers(all=True, filters={"label": wanted}):
-        if found["Labels"].get(HOLDER) not in known:
-            with contextlib.suppress(APIError):
-                client.remove_container(found["Id"], force=True)
-                removed += 1
-    return removed
+def meters(client: docker.APIClient, mine: dict[str, str]) -> list[Meter]:
+    """The containers that measure, or have measured and were left."""
+    wanted = [f"{name}={value}" for name, value in {**mine, ROLE: MEASURES}.items()]
+    return [Meter(one["Id"], _holder(one)) for one in client.containers(all=True, filters={"label": wanted})]
 
 
-def labels_of(mine: dict[str, str], holder: UUID | None = None) -> dict[str, str]:
-    """What marks a container that measures; `holder` is for whom."""
-    return {**mine, ROLE: MEASURES, **({HOLDER: str(holder)} if holder else {})}
+def labels_of(mine: dict[str, str], holder: UUID) -> dict[str, str]:
+    """What marks a container that measures for `holder`."""
+    return {**mine, ROLE: MEASURES, HOLDER: str(holder)}
+
+
+def _holder(found: dict[str, Any]) -> UUID | None:
+    with contextlib.suppress(KeyError, ValueError):
+        return UUID(found["Labels"][HOLDER])
+    return None
 
 
 def _mount(target: str, name: str, labels: dict[str, str]) -> Mount:
