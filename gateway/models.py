@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import LargeBinary, String
+from sqlalchemy import Index, LargeBinary, String, text
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from shared.db import COLUMN_TYPES, new_metadata
@@ -22,6 +22,7 @@ class Workspace(Base):
     """A workspace's host label and whose it is. The row outlives the workspace: a host is for ever."""
 
     __tablename__ = "workspaces"
+    __table_args__ = (Index("ix_workspaces_deleted_at", "deleted_at", postgresql_where=text("deleted_at is not null")),)
 
     id: Mapped[UUID] = mapped_column(primary_key=True)
     host: Mapped[str] = mapped_column(String(63), unique=True)
