@@ -35,6 +35,13 @@ attack: test-env  ## send 100,000 generated requests (CASES=5000 fewer, SEED=7 t
 	@ATTACK_CASES=$(CASES) ATTACK_SEED=$(SEED) exec $(PYTHON) -m pytest -n 2 --dist loadgroup \
 		tests/attacks/test_generated_requests.py $(ARGS)
 
+# The lots what is killed when follow from the seed, in `make test`, too.
+export CHAOS_SEED := $(SEED)
+chaos: export CHAOS_LONG := 1
+chaos: test-env  ## kill every part under load, for long (SEED=7 the same kills again)
+	@sh deploy/bootstrap.sh test-needs
+	@exec $(PYTHON) -m pytest $(or $(filter tests/%,$(ARGS)),tests/chaos) $(filter-out tests/%,$(ARGS))
+
 lint: test-env  ## check style, likely bugs and types
 	@$(PYTHON) -m ruff check .
 	@$(PYTHON) -m mypy

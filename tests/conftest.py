@@ -129,3 +129,13 @@ def platform(
     yield running
     running.stop()
     remove_containers(docker_engine, running)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Says what the chaos tests killed and checked, and how to do the same again."""
+    for outcome in ("passed", "failed"):
+        for report in terminalreporter.stats.get(outcome, ()):
+            for name, lines in report.user_properties if report.when == "call" else ():
+                if name == "chaos":
+                    terminalreporter.section(f"chaos: {report.nodeid} {outcome}", sep="-")
+                    terminalreporter.write("\n".join(lines) + "\n")
