@@ -38,10 +38,11 @@ for volume in /volumes/*; do
     left=$((until - $(date +%s)))
     [ "$left" -gt 0 ] || break
     [ "$left" -lt "$1" ] || left=$1
-    { timeout -s KILL "$left" find "$volume" -xdev -printf '%y %n %b\n' 2>/dev/null; echo "ended $?"; } |
+    { timeout -s KILL "$left" find "$volume" -xdev -printf '%y %n %b\n' 2>/dev/null; printf '\nended %s\n' $?; } |
         awk -v name="${volume##*/}" '
-            $1 == "ended" { code = $2; next }
-            { links = $1 == "d" ? 1 : $2; blocks += $3 / links; files += 1 / links }
+            BEGIN { code = 2 }
+            $1 == "ended" { code = $2 }
+            NF == 3 { links = $1 == "d" ? 1 : $2; blocks += $3 / links; files += 1 / links }
             END {
                 bytes = blocks * 512; least = files * 4096
                 if (bytes < least) bytes = least
@@ -49,7 +50,8 @@ for volume in /volumes/*; do
             }'
 done
 """
-"""`find` ends with 1 where files went away under it, which they do, and with more where it was cut off."""
+"""`find` ends with 1 where files went away under it, which they do, and with more where it was cut off: in the middle
+of a line then, so that a line with less than its three words is none."""
 
 
 def measure(
