@@ -13,7 +13,7 @@ from fastapi import Depends, Request
 
 from gateway import client, csrf, limits
 from gateway.services import Services
-from gateway.sessions import Session, cookie_name
+from gateway.sessions import Session, cookie_name, secret_of
 from gateway.targets import HOME, safe_path
 from shared.errors import BadRequest, Forbidden
 from shared.logging import bind
@@ -88,7 +88,7 @@ class Allow:
 
 async def session_of(request: Request) -> Session | None:
     """Whose cookie came with the request: from memory, or from identity once a minute."""
-    secret = request.cookies.get(cookie_name(request.app.state.settings), "")
+    secret = secret_of(request, request.app.state.settings)
     if len(secret) not in SECRET_LENGTH or not secret.isascii():
         return None
     services: Services = request.app.state.services

@@ -12,7 +12,7 @@ from urllib.parse import urlencode
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from gateway import csrf, workspace_cookie
+from gateway import csrf, devices, workspace_cookie
 from gateway.hosts import host_name, workspace_label
 from gateway.knowledge import Knowledge
 from gateway.sessions import cookie_name
@@ -30,8 +30,8 @@ def forward_auth_app(settings: Settings, knowledge: Knowledge, clock: Clock) -> 
     passes = Passes(settings)
     own = workspace_cookie.name(settings)
     # Both spellings, whatever the scheme is today: none of them is ever the container's business.
-    here = {own, cookie_name(settings), csrf.cookie_name(settings)}
-    ours = here | {"__Host-workspace", "__Host-session", "__Host-guest"}
+    here = {own, cookie_name(settings), csrf.cookie_name(settings), devices.cookie_name(settings)}
+    ours = here | {"__Host-workspace", "__Host-session", "__Host-guest", "__Host-device"}
     enter = f"{settings.public_url}/workspaces/enter"
 
     def decide(scope: Scope) -> tuple[int, Headers]:

@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+from starlette.requests import Request
 from starlette.responses import Response
 
 from gateway.settings import Settings
@@ -165,6 +166,18 @@ class IdentityUnavailable(Unavailable):
 def cookie_name(settings: Settings) -> str:
     """`__Host-` makes browsers refuse the cookie from any other host, path or over http (lessons S6)."""
     return "__Host-session" if settings.secure else "session"
+
+
+def secret_of(request: Request, settings: Settings) -> str:
+    """What the session cookie holds; "" where there is none, or more than one.
+
+    A browser sends two where another host planted one for a parent domain of ours, and does not say which is whose
+    (RFC 6265, section 5.4). Nobody is taken for somebody else then: the visitor logs in again.
+    """
+    name = cookie_name(settings)
+    pairs = (part.partition("=") for header in request.headers.getlist("cookie") for part in header.split(";"))
+    found = [value.strip() for given, _, value in pairs if given.strip() == name]
+    return found[0] if len(found) == 1 else ""
 
 
 def set_cookie(response: Response, settings: Settings, secret: str, expires_at: datetime) -> None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from datetime import datetime
 from typing import Any
+from uuid import UUID
 
 from fastapi import APIRouter, Request, Response
 
-from gateway import limits, sessions
+from gateway import devices, limits, sessions
 from gateway.access import Anybody, Form, FormFields, Guest
 from gateway.client import network
 from gateway.headers import Policy
@@ -119,11 +120,14 @@ async def log_in(request: Request, visitor: Guest, form: FormFields) -> Response
     email = form.get("email", "").strip()
     target = safe_path(form.get("next"))
     limits.take(request, limits.LOG_IN, network(request.state.ip))
-    limits.take(request, limits.LOG_IN_ACCOUNT, email.lower())
+    device = devices.known(request)
+    # Strangers share the account's bucket; a known device has its own, so that they cannot empty it for the owner.
+    limits.take(request, limits.LOG_IN_ACCOUNT, f"{device.nonce if device else ''} {email.lower()}")
     body = {
         "email": email,
         "password": form.get("password", ""),
         "user_agent": request.headers.get("user-agent", "")[:300],
+        "device": device.told() if device else None,
     }
     try:
         made = await ask_as_platform(request, "identity", "/internal/sessions", body)
@@ -188,7 +192,7 @@ async def reset(request: Request, visitor: Guest, form: FormFields) -> Response:
     token = form.get("token", "")
     try:
         body = {"token": token, "password": form.get("password", "")}
-        await ask_as_platform(request, "identity", "/internal/password/reset", body)
+        whose = await ask_as_platform(request, "identity", "/internal/password/reset", body)
     except FAILURES as problem:
         if problem.status == 410:
             return render(request, "reset.html", status=410, token="", expired=True, **returned(None, {}))
@@ -196,6 +200,8 @@ async def reset(request: Request, visitor: Guest, form: FormFields) -> Response:
         return render(request, "reset.html", status=problem.status, token=token, expired=False, **facts)
     response = on_to("/log-in", "password-set")
     sessions.clear_cookie(response, request.app.state.settings)
+    # Whoever keeps the account locked by guessing cannot lock this browser out again before it has logged in.
+    devices.remember(request, response, UUID(whose["user_id"]))
     return response
 
 
@@ -242,12 +248,13 @@ async def _logged_in(request: Request, made: dict[str, Any], target: str) -> Res
     response = on_to(target)
     expires_at = datetime.fromisoformat(made["expires_at"])
     sessions.set_cookie(response, request.app.state.settings, made["secret"], expires_at)
+    devices.remember(request, response, UUID(made["user"]["user_id"]))
     response.delete_cookie(MAIL_COOKIE, path="/verify")
     return response
 
 
 async def _end_session(request: Request) -> None:
-    secret = request.cookies.get(sessions.cookie_name(request.app.state.settings), "")
+    secret = sessions.secret_of(request, request.app.state.settings)
     if request.state.session is None or not secret:
         return
     request.app.state.knowledge.session_ended(request.state.session.session_id)

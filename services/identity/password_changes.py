@@ -43,8 +43,8 @@ def forgot(session: Session, email: str, public_url: str, now: datetime) -> None
     outbox.add(session, fact, now)
 
 
-def reset(session: Session, token: str, password: str, ip: str, now: datetime) -> None:
-    """Sets the password by a link, ends all sessions and any lock. Raises LinkExpired, Invalid.
+def reset(session: Session, token: str, password: str, ip: str, now: datetime) -> UUID:
+    """Sets the password by a link, ends all sessions and any lock; whose it is. Raises LinkExpired, Invalid.
 
     The link came by mail, so it also shows that the address is theirs. The caller holds a `passwords.turn`.
     """
@@ -55,6 +55,7 @@ def reset(session: Session, token: str, password: str, ip: str, now: datetime) -
     verification.mark_verified(session, user, now)
     login_failures.forget(session, user.email_key or "")
     login_sessions.end_all(session, user, now)
+    return user.id
 
 
 def change(session: Session, user_id: UUID, keep: UUID | None, current: str, new: str, ip: str, now: datetime) -> bool:

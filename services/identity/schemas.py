@@ -58,10 +58,18 @@ class Link(Sent):
     user_agent: UserAgent = ""
 
 
+class KnownDevice(Sent):
+    """A browser the gateway says this person has come in with before."""
+
+    user_id: UUID
+    nonce: Annotated[str, Field(pattern="^[A-Za-z0-9_-]{22}$")]
+
+
 class LogIn(Sent):
     email: TypedEmail
     password: Password
     user_agent: UserAgent = ""
+    device: KnownDevice | None = None
 
 
 class Secret(Sent):
@@ -71,6 +79,12 @@ class Secret(Sent):
 class NewPassword(Sent):
     token: Token
     password: Password
+
+
+class PasswordSet(BaseModel):
+    """Whose password it is."""
+
+    user_id: UUID
 
 
 class Acceptance(Sent):

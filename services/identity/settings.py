@@ -24,7 +24,7 @@ class Settings(ServiceSettings):
         Field(
             ge=timedelta(),
             le=timedelta(seconds=5),
-            description="a refused log-in is answered no sooner, so that its time tells nothing",
+            description="refused log-ins, and whatever may not tell whose an address is, are answered no sooner",
         ),
     ] = timedelta(milliseconds=300)
 

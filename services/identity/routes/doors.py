@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
+from datetime import datetime
 
 from fastapi import APIRouter, Request
 from fastapi.concurrency import run_in_threadpool
+from sqlalchemy.orm import Session
 
 from services.identity import invitations, login_sessions, passwords, verification
 from services.identity import log_in as logging_in
@@ -21,6 +24,7 @@ from services.identity.schemas import (
     Look,
     NewPassword,
     Nothing,
+    PasswordSet,
     PrincipalView,
     Secret,
     SessionOpened,
@@ -34,21 +38,49 @@ from shared.db import Database, Work
 router = APIRouter(prefix="/internal", tags=["doors"])
 
 
+async def _no_sooner(settings: Settings, began: float) -> None:
+    """Waits until an answer may be given: what hashing or the database did beneath it is not to be measured."""
+    await asyncio.sleep(max(0.0, settings.refusal_time.total_seconds() - (time.monotonic() - began)))
+
+
 @router.post("/sign-up", status_code=202)
-def sign_up(body: SignUp, caller: Platform, session: Work, request: Request) -> SignedUp:
-    """Opens a company, or tells the owner of a known address; the answer is the same."""
+async def sign_up(body: SignUp, caller: Platform, request: Request) -> SignedUp:
+    """Opens a company, or tells the owner of a known address; the answer is the same, and takes the same time."""
     settings: Settings = request.app.state.settings
+    database: Database = request.app.state.database
     application = signing_up.Application(**body.model_dump(exclude={"password"}))
-    with passwords.turn():
-        signing_up.sign_up(session, application, body.password, settings.public_url, caller.ip, settings.clock.now())
+    began = time.monotonic()
+
+    def attempt() -> None:
+        now = settings.clock.now()
+        # A turn first, then a connection: waiting for the one must not use up the others.
+        with passwords.turn(), database.unit_of_work() as session:
+            signing_up.sign_up(session, application, body.password, settings.public_url, caller.ip, now)
+
+    await run_in_threadpool(attempt)
+    await _no_sooner(settings, began)
     return SignedUp(email=body.email)
 
 
 @router.post("/verification/resend", status_code=202)
-def resend_verification(body: JustEmail, caller: Platform, session: Work, request: Request) -> Nothing:
-    """Another link, where one is wanted; the answer is the same."""
+async def resend_verification(body: JustEmail, caller: Platform, request: Request) -> Nothing:
+    """Another link, where one is wanted; the answer is the same, and takes the same time."""
+    return await _without_a_word(request, verification.resend, body.email)
+
+
+async def _without_a_word(
+    request: Request, operation: Callable[[Session, str, str, datetime], None], email: str
+) -> Nothing:
     settings: Settings = request.app.state.settings
-    verification.resend(session, body.email, settings.public_url, settings.clock.now())
+    database: Database = request.app.state.database
+    began = time.monotonic()
+
+    def attempt() -> None:
+        with database.unit_of_work() as session:
+            operation(session, email, settings.public_url, settings.clock.now())
+
+    await run_in_threadpool(attempt)
+    await _no_sooner(settings, began)
     return Nothing()
 
 
@@ -61,21 +93,21 @@ def confirm_verification(body: Link, caller: Platform, session: Work, request: R
 
 @router.post("/sessions", status_code=201)
 async def log_in(body: LogIn, caller: Platform, request: Request) -> SessionOpened:
-    """Logs in. A refusal takes its time: what hashing or the database did beneath it is not to be measured."""
+    """Logs in. A refusal takes its time."""
     settings: Settings = request.app.state.settings
     database: Database = request.app.state.database
+    device = logging_in.Device(body.device.user_id, body.device.nonce) if body.device else None
     began = time.monotonic()
 
     def attempt() -> SessionOpened | None:
-        # A turn first, then a connection: waiting for the one must not use up the others.
         with passwords.turn(), database.unit_of_work() as session:
             now = settings.clock.now()
-            opened = logging_in.log_in(session, body.email, body.password, caller.ip, body.user_agent, now)
+            opened = logging_in.log_in(session, body.email, body.password, caller.ip, body.user_agent, now, device)
             return SessionOpened.of(opened) if opened else None
 
     answer = await run_in_threadpool(attempt)
     if answer is None:
-        await asyncio.sleep(max(0.0, settings.refusal_time.total_seconds() - (time.monotonic() - began)))
+        await _no_sooner(settings, began)
         raise WrongCredentials
     return answer
 
@@ -93,18 +125,17 @@ def end_session(body: Secret, caller: Platform, session: Work, request: Request)
 
 
 @router.post("/password/forgot", status_code=202)
-def forgot_password(body: JustEmail, caller: Platform, session: Work, request: Request) -> Nothing:
-    """A link for a new password, where the address is known; the answer is the same."""
-    settings: Settings = request.app.state.settings
-    changes.forgot(session, body.email, settings.public_url, settings.clock.now())
-    return Nothing()
+async def forgot_password(body: JustEmail, caller: Platform, request: Request) -> Nothing:
+    """A link for a new password, where the address is known; the answer is the same, and takes the same time."""
+    return await _without_a_word(request, changes.forgot, body.email)
 
 
-@router.post("/password/reset", status_code=204)
-def reset_password(body: NewPassword, caller: Platform, session: Work, request: Request) -> None:
+@router.post("/password/reset")
+def reset_password(body: NewPassword, caller: Platform, session: Work, request: Request) -> PasswordSet:
     """Sets a new password by a link and ends all sessions."""
+    now = request.app.state.clock.now()
     with passwords.turn():
-        changes.reset(session, body.token, body.password, caller.ip, request.app.state.clock.now())
+        return PasswordSet(user_id=changes.reset(session, body.token, body.password, caller.ip, now))
 
 
 @router.post("/invitations/look")
