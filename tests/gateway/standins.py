@@ -165,10 +165,11 @@ def identity(world: World) -> FastAPI:
     def forgot(caller: Platform, body: dict[str, Any]) -> dict[str, str]:
         return {}
 
-    @app.post("/internal/password/reset", status_code=204)
-    def reset(caller: Platform, body: dict[str, Any]) -> None:
+    @app.post("/internal/password/reset")
+    def reset(caller: Platform, body: dict[str, Any]) -> dict[str, str]:
         if body["token"] != "good":
             raise Gone
+        return {"user_id": str(new_id())}
 
     @app.api_route("/api/v1/me", methods=["GET", "PATCH"])
     def me(caller: Person) -> dict[str, Any]:
