@@ -3,7 +3,7 @@
 `render(request, "dashboard.html", workspaces=…)`. Every template also has: `language`, `_` / `gettext` / `ngettext`
 and `{% trans %}`, `session` (None before log-in), `csrf_token` and `csrf_field`, `path`, `now`, `public_url`,
 `mailbox_url` ("" but in test installations), `done` (what was just done, a code), `asset("app.css")`,
-`correlation_id`, and the filters `money`, `date`, `moment`, `ago`, `span`, `bytes`, `utc`.
+`correlation_id`, and the filters `money`, `date`, `moment`, `minute`, `ago`, `span`, `bytes`, `utc`.
 """
 
 from __future__ import annotations
@@ -71,6 +71,7 @@ class Templates:
             utc=lambda when: _time(when).strftime("%Y-%m-%dT%H:%M:%SZ"),
             date=pass_context(lambda context, when: i18n.date(_time(when), language, _zone(context))),
             moment=pass_context(lambda context, when: i18n.moment(_time(when), language, _zone(context))),
+            minute=pass_context(lambda context, when: i18n.minute(_time(when), language, _zone(context))),
             ago=pass_context(lambda context, when: i18n.ago(_time(when), context["now"], language)),
         )
         return environment

@@ -14,7 +14,7 @@ from functools import cache
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
-from babel.dates import format_date, format_datetime, format_timedelta
+from babel.dates import format_date, format_datetime, format_time, format_timedelta, get_datetime_format
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
 from babel.numbers import format_decimal
@@ -62,6 +62,13 @@ def date(moment: datetime, language: str, timezone: str = DEFAULT_TIMEZONE) -> s
 def moment(moment: datetime, language: str, timezone: str = DEFAULT_TIMEZONE) -> str:
     """Date and time, in the company's time zone."""
     return format_datetime(moment, "medium", tzinfo=ZoneInfo(timezone), locale=language)
+
+
+def minute(moment: datetime, language: str, timezone: str = DEFAULT_TIMEZONE) -> str:
+    """Date and time to the minute, for what is promised and not logged."""
+    local = moment.astimezone(ZoneInfo(timezone))
+    both = get_datetime_format("medium", locale=language)
+    return str(both.format(format_time(local, "short", locale=language), format_date(local, "medium", locale=language)))
 
 
 def ago(moment: datetime, now: datetime, language: str) -> str:

@@ -45,6 +45,7 @@ function ask(details) {
   dialog.showModal();
 }
 document.addEventListener("click", (event) => {
+  for (const menu of document.querySelectorAll("details.menu[open]")) if (!menu.contains(event.target)) menu.open = false;
   const summary = event.target.closest("details.ask > summary");
   if (summary) {
     event.preventDefault();
@@ -62,22 +63,19 @@ document.addEventListener("click", (event) => {
 });
 for (const details of document.querySelectorAll("details.ask[open]")) ask(details);
 
-// A name typed exactly unlocks what cannot be undone; the server asks the same.
-document.addEventListener("input", (event) => {
-  const expected = event.target.dataset?.typed;
-  if (expected === undefined) return;
-  const button = event.target.form.querySelector("button:not([type=button])");
-  button.disabled = event.target.value.trim() !== expected;
-});
-for (const input of document.querySelectorAll("[data-typed]")) input.dispatchEvent(new Event("input", { bubbles: true }));
-
 // A choice that needs no button: the year of the invoices.
 document.addEventListener("change", (event) => {
   if (event.target.dataset?.sends !== undefined) event.target.form.requestSubmit();
 });
 
 document.addEventListener("keydown", (event) => {
-  if (event.key === "Escape") for (const open of document.querySelectorAll(".phone-bar details[open]")) open.open = false;
+  if (event.key === "Escape") {
+    for (const open of document.querySelectorAll(".phone-bar details[open], details.menu[open]")) {
+      const inside = open.contains(document.activeElement);
+      open.open = false;
+      if (inside) open.querySelector("summary").focus();
+    }
+  }
   const typing = event.target.closest("input, select, textarea, [contenteditable], dialog");
   if (event.key === "/" && !typing && !event.ctrlKey && !event.metaKey && !event.altKey) {
     const search = document.querySelector("input[type=search]");
@@ -99,9 +97,10 @@ document.addEventListener("click", async (event) => {
   setTimeout(() => (label.textContent = before), 2000);
 });
 
-// What was just done is told once: a reload does not tell it again.
+// What was just done is told once, and a question is asked once: a reload does neither again.
 const here = new URL(location.href);
-if (here.searchParams.has("done")) {
+if (here.searchParams.has("done") || here.searchParams.has("ask")) {
   here.searchParams.delete("done");
+  here.searchParams.delete("ask");
   history.replaceState(history.state, "", here);
 }

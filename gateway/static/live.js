@@ -7,7 +7,7 @@ let fetching = false;
 let again = false;
 
 // Must be made as `version` in macros.html makes it.
-const version = (one) => `${one.state}-${one.stages.length}-${one.cause ? one.cause.code : ""}`;
+const version = (one) => `${one.state}-${one.stages.length}-${one.cause ? one.cause.code : ""}-${one.name}`;
 
 async function refresh() {
   if (fetching) {
@@ -37,12 +37,20 @@ function swap(page) {
   if (!fresh) return;
   const focused = part.contains(document.activeElement) ? document.activeElement.id : "";
   const before = states(part);
+  const open = [...part.querySelectorAll("details[open]")].map((one) => one.id);
   part.replaceChildren(...fresh.childNodes);
+  for (const id of open) document.getElementById(id)?.setAttribute("open", "");
+  for (const other of document.querySelectorAll("[data-follows]")) {
+    // Never under somebody's hands.
+    if (other.contains(document.activeElement) || other.querySelector("dialog[open]")) continue;
+    other.replaceChildren(...(page.getElementById(other.id)?.childNodes ?? []));
+  }
+  document.title = page.title;
   const changed = [...states(part)].filter(([id, text]) => before.get(id) !== text).map(([, text]) => text);
   if (changed.length) said.textContent = changed.join(". ");
   if (focused) document.getElementById(focused)?.focus();
-  const open = part.querySelector("[data-arrived]");
-  if (open && part.dataset.fresh) open.focus();
+  const arrived = part.querySelector("[data-arrived]");
+  if (arrived && part.dataset.fresh) arrived.focus();
 }
 
 const states = (root) => new Map([...root.querySelectorAll("[data-workspace]")].map((one) => [one.dataset.workspace, one.dataset.told]));
@@ -51,7 +59,8 @@ function heard(one) {
   const shown = part.querySelector(`[data-workspace="${CSS.escape(one.id)}"]`);
   if (only && one.id !== only) return;
   if (!shown && part.dataset.more) return; // it stands on another page of the list
-  if (shown ? shown.dataset.version !== version(one) : one.state !== "deleted") refresh();
+  const gone = Boolean(one.restorable_until) || one.state.startsWith("eras");
+  if (shown ? shown.dataset.version !== version(one) : gone === (part.dataset.shows === "deleted")) refresh();
 }
 
 let stream = null;

@@ -86,7 +86,7 @@ class WorkspaceStorageWarning(WorkspaceEvent):
 
 
 class WorkspaceDeleted(WorkspaceEvent):
-    """The workspace and its files are gone, for good. While a deleted one can still be brought back, nothing is said."""
+    """The workspace and its files are gone, for good: not said while a deleted one can still be brought back."""
 
     type: ClassVar[str] = "workspace.deleted"
 

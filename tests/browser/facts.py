@@ -66,6 +66,7 @@ def workspace(number: int, name: str, state: str, reached: int = 0, **others: An
         "host": f"{name}-k3f9x2", "url": f"https://{name}-k3f9x2.workspaces.youarecoder.example", "state": state,
         "stages": [{"name": s, "at": at(minutes=2), "ms": times[i]} for i, s in enumerate(STAGES[:reached])],
         "cause": None, "created_at": at(days=3), "started_at": at(hours=2) if state == "running" else None, "mine": True,
+        "deleted_at": None, "restorable_until": None,
         **others,
     }  # fmt: skip
 
@@ -78,7 +79,21 @@ WORKSPACES = page(
     workspace(4, "bright-falcon", "failed", 3, cause=MEMORY),
     workspace(5, "quiet-river", "stopping"),
 )
-QUOTA = {"used": 4, "limit": 5, "active": True, "plan": "starter"}
+QUOTA = {"used": 4, "limit": 5, "active": True, "plan": "starter", "restore_days": 7}
+
+
+def deleted(number: int, name: str, hours: float, **others: Any) -> dict[str, Any]:
+    """A workspace that was deleted so many hours ago."""
+    return workspace(
+        number, name, "deleted", 5, deleted_at=at(hours=hours), restorable_until=at(hours=hours - 168), **others
+    )
+
+
+DELETED = page(
+    deleted(6, "silinen-deneme", 0.1),
+    deleted(7, "odeme-servisi-deneme-ortami-cok-uzun-bir-ad", 30, mine=False, owner_name="Çağrı Öztürk"),
+    deleted(8, "last-hours", 160, stages=[]),
+)
 
 
 def subscription(status: str = "trialing", **others: Any) -> dict[str, Any]:
@@ -195,6 +210,15 @@ def result(found: dict[str, Any] | None) -> dict[str, Any]:
 
 
 WORKSPACE = "/workspaces/" + ID % 2
+TAKEN = refused(Named(409, "name-taken", "Taken", errors=[FieldError("name", "taken", "Taken")]))
+
+
+def one_workspace(found: dict[str, Any], **others: Any) -> dict[str, Any]:
+    """The facts of a workspace's page."""
+    undo = {"undo_days": 7, "undo_until": NOW + timedelta(days=7)}
+    return {"workspace": found, "name": found["name"], "asked": "", **undo, **FINE, **others}
+
+
 CASES: dict[str, Case] = {
     "landing": Case("landing.html", "/", {"plans": PLANS}, who="nobody"),
     "landing-silent": Case("landing.html", "/", {"plans": []}),
@@ -295,22 +319,45 @@ CASES: dict[str, Case] = {
     "workspace-starting": Case(
         "workspace.html",
         WORKSPACE,
-        {"workspace": workspace(2, "mavi-turna", "starting", 3), "wrong_name": False, **FINE},
+        one_workspace(workspace(2, "mavi-turna", "starting", 3)),
         done="workspace-requested",
     ),
     "workspace-running": Case(
         "workspace.html",
         WORKSPACE,
-        {"workspace": workspace(2, "mavi-turna", "running", 5), "wrong_name": False, **FINE},
+        one_workspace(workspace(2, "mavi-turna", "running", 5)),
         done="workspace-requested",
     ),
     "workspace-failed": Case(
         "workspace.html",
         WORKSPACE,
-        {"workspace": workspace(2, "mavi-turna", "failed", 3, cause=MEMORY), "wrong_name": False, **FINE},
+        one_workspace(workspace(2, "mavi-turna", "failed", 3, cause=MEMORY)),
     ),
     "workspace-delete": Case(
-        "workspace.html", WORKSPACE, {"workspace": workspace(2, "mavi-turna", "stopped"), "wrong_name": True, **FINE}
+        "workspace.html", WORKSPACE, one_workspace(workspace(2, "mavi-turna", "stopped"), asked="delete")
+    ),
+    "workspace-rename": Case(
+        "workspace.html",
+        WORKSPACE,
+        one_workspace(workspace(2, "mavi-turna", "stopped"), asked="rename", name="calm-otter", **TAKEN),
+    ),
+    "workspace-days-unknown": Case(
+        "workspace.html",
+        WORKSPACE,
+        one_workspace(workspace(2, "mavi-turna", "running", 5, mine=False), undo_days=None, undo_until=None),
+    ),
+    "workspace-deleted": Case(
+        "workspace.html", WORKSPACE, one_workspace(deleted(2, "mavi-turna", 0.001)), done="workspace-deleted"
+    ),
+    "workspace-restore-taken": Case(
+        "workspace.html", WORKSPACE, one_workspace(deleted(2, "mavi-turna", 50), **TAKEN), who="member"
+    ),
+    "workspaces-deleted": Case("workspaces_deleted.html", "/workspaces/deleted", {"deleted": DELETED, "quota": QUOTA}),
+    "workspaces-deleted-none": Case(
+        "workspaces_deleted.html", "/workspaces/deleted", {"deleted": page(), "quota": QUOTA}
+    ),
+    "workspaces-deleted-silent": Case(
+        "workspaces_deleted.html", "/workspaces/deleted", {"deleted": None, "quota": None}
     ),
     "team": Case(
         "team.html",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -105,16 +106,102 @@ def test_a_button_that_says_what_still_says_it(page: Page, pages_site: str) -> N
     assert "at=period_end" in str(sent)
 
 
-def test_a_deletion_is_asked_with_the_name(page: Page, pages_site: str) -> None:
+def test_a_deletion_is_asked_twice_and_says_until_when_it_can_be_undone(page: Page, pages_site: str) -> None:
+    sent: list[str] = []
+    page.route("**/delete", lambda route: (sent.append(route.request.url), route.fulfill(status=204)))
     page.goto(address(pages_site, "workspace-failed", "en"))
-    page.get_by_text("Delete", exact=True).click()
-    button = page.get_by_role("button", name="Delete for good")
-    expect(button).to_be_disabled()
-    page.get_by_label("Type mavi-turna to confirm").fill("mavi-turna")
-    expect(button).to_be_enabled()
+    first = page.locator("summary", has_text="Delete")
+    first.focus()
+    page.keyboard.press("Enter")
+    asked = page.get_by_role("dialog")
+    expect(asked).to_contain_text("It can be undone for 7 days, until Nov 29, 2026, 12:30\u202fPM.")
     page.keyboard.press("Escape")
-    expect(page.get_by_role("dialog")).to_have_count(0)
-    expect(page.locator("details.ask > summary")).to_be_focused()
+    expect(asked).to_have_count(0)
+    expect(first).to_be_focused()
+    assert sent == []
+    page.keyboard.press("Enter")
+    asked.get_by_role("button", name="Delete").focus()
+    page.keyboard.press("Enter")
+    expect(asked.get_by_role("button", name="Delete")).to_be_disabled()
+    assert len(sent) == 1
+
+
+def test_a_workspaces_further_actions_need_no_mouse(page: Page, pages_site: str) -> None:
+    page.goto(address(pages_site, "dashboard", "en"))
+    more = page.get_by_label("More for calm-otter")
+    more.focus()
+    page.keyboard.press("Enter")
+    for name in ("Restart", "Rename", "Delete"):
+        page.keyboard.press("Tab")
+        assert page.evaluate("document.activeElement.textContent.trim()") == name
+    page.keyboard.press("Escape")
+    expect(page.locator("details.menu[open]")).to_have_count(0)
+    expect(more).to_be_focused()
+    more.click()
+    page.get_by_label("More for bright-falcon").click()
+    expect(page.locator("details.menu[open]")).to_have_count(1)
+    page.locator("h1").click()
+    expect(page.locator("details.menu[open]")).to_have_count(0)
+
+
+def test_an_open_menu_stays_open_when_the_list_changes(
+    page: Page, pages_site: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    later = facts.page(workspace(1, "renamed-otter", "running", 5), workspace(2, "mavi-turna", "running", 5))
+    monkeypatch.setitem(CASES, "later", Case("dashboard.html", "/dashboard", {**facts.DASHBOARD, "workspaces": later}))
+    page.goto(address(pages_site, "dashboard", "en"))
+    page.get_by_label("More for calm-otter").click()
+    show_next(page, pages_site, "later")
+    tell(page, workspace(1, "renamed-otter", "running", 5))
+    page.evaluate("dispatchEvent(new PageTransitionEvent('pageshow', { persisted: true }))")
+    expect(page.get_by_label("More for renamed-otter")).to_be_focused()
+    expect(page.locator("details.menu[open]")).to_contain_text("Restart")
+
+
+def test_another_name_and_a_deletion_are_seen_in_every_tab(
+    page: Page, pages_site: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    renamed = workspace(2, "kuzey-yildizi", "failed", 3, cause=facts.MEMORY)
+    monkeypatch.setitem(CASES, "later", Case("workspace.html", facts.WORKSPACE, facts.one_workspace(renamed)))
+    show_next(page, pages_site, "later")
+    tell(page, renamed)
+    page.goto(address(pages_site, "workspace-failed", "en"))
+    expect(page.locator("h1")).to_have_text("kuzey-yildizi")
+    expect(page).to_have_title(re.compile("kuzey-yildizi"))
+    gone = facts.deleted(2, "kuzey-yildizi", 0)
+    monkeypatch.setitem(CASES, "later", Case("workspace.html", facts.WORKSPACE, facts.one_workspace(gone)))
+    tell(page, gone)
+    page.evaluate("dispatchEvent(new PageTransitionEvent('pageshow', { persisted: true }))")
+    expect(page.get_by_role("button", name="Bring back")).to_be_visible()
+    expect(page.get_by_role("button", name="Start")).to_have_count(0)
+
+
+def test_a_question_somebody_answers_is_not_taken_away(
+    page: Page, pages_site: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page.goto(address(pages_site, "workspace-failed", "en"))
+    page.locator("summary", has_text="Rename").click()
+    page.get_by_label("New name").fill("half typed")
+    changed = workspace(2, "by-somebody-else", "running", 5)
+    monkeypatch.setitem(CASES, "later", Case("workspace.html", facts.WORKSPACE, facts.one_workspace(changed)))
+    show_next(page, pages_site, "later")
+    tell(page, changed)
+    page.evaluate("dispatchEvent(new PageTransitionEvent('pageshow', { persisted: true }))")
+    expect(page.locator("h1")).to_have_text("by-somebody-else")
+    expect(page.get_by_label("New name")).to_have_value("half typed")
+
+
+def test_what_was_brought_back_elsewhere_leaves_the_list(
+    page: Page, pages_site: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left = facts.page(*facts.DELETED["items"][1:])
+    case = Case("workspaces_deleted.html", "/workspaces/deleted", {"deleted": left, "quota": facts.QUOTA})
+    monkeypatch.setitem(CASES, "later", case)
+    show_next(page, pages_site, "later")
+    tell(page, workspace(6, "silinen-deneme", "stopped"))
+    page.goto(address(pages_site, "workspaces-deleted", "en"))
+    expect(page.get_by_label("Bring silinen-deneme back")).to_have_count(0)
+    expect(page.get_by_label("Bring last-hours back")).to_be_visible()
 
 
 def test_the_slash_searches(page: Page, pages_site: str) -> None:

@@ -14,12 +14,16 @@ from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse, StreamingResponse
 
 from shared.access import Admin, Anyone, Member, Person, Platform, Staff
-from shared.errors import Conflict, Forbidden, Gone, Invalid, NotFound, Unauthenticated
+from shared.errors import Conflict, FieldError, Forbidden, Gone, Invalid, NotFound, Unauthenticated
 from shared.http import build_app
 from shared.ids import new_id
 from shared.settings import ServiceSettings
 
 PASSWORD = "correct horse battery staple"
+
+
+class NameTaken(Conflict):
+    code = "name-taken"
 
 
 class WrongCredentials(Unauthenticated):
@@ -289,6 +293,11 @@ def provisioner(world: World) -> FastAPI:
             raise NotFound
         return found
 
+    def taken(found: dict[str, Any], name: str) -> None:
+        others = [one for one in world.workspaces.values() if one is not found and not one.get("restorable_until")]
+        if name in [one["name"] for one in others]:
+            raise NameTaken(errors=[FieldError("name", "taken", "Taken")])
+
     def view(found: dict[str, Any]) -> dict[str, Any]:
         shown = {name: value for name, value in found.items() if name != "owner"}
         owner: Somebody = found["owner"]
@@ -301,6 +310,8 @@ def provisioner(world: World) -> FastAPI:
             "template": "plain",
             "cause": None,
             "mine": True,
+            "deleted_at": found.get("deleted_at"),
+            "restorable_until": found.get("restorable_until"),
             "owner_id": str(owner.user_id),
             "owner_name": owner.name,
             "url": world.settings.workspace_url(found["host"]),
@@ -309,7 +320,12 @@ def provisioner(world: World) -> FastAPI:
     @app.get("/api/v1/workspaces")
     def listed(caller: Member) -> dict[str, Any]:
         mine = [view(one) for one in world.workspaces.values() if one["owner"].user_id == caller.user_id]
-        return {"items": mine, "next": None}
+        return {"items": [one for one in mine if not one["restorable_until"]], "next": None}
+
+    @app.get("/api/v1/workspaces/deleted")
+    def deleted(caller: Member) -> dict[str, Any]:
+        mine = [view(one) for one in world.workspaces.values() if one["owner"].user_id == caller.user_id]
+        return {"items": [one for one in mine if one["restorable_until"]], "next": None}
 
     @app.post("/api/v1/workspaces", status_code=202)
     def create(caller: Member, body: dict[str, Any]) -> dict[str, Any]:
@@ -320,7 +336,7 @@ def provisioner(world: World) -> FastAPI:
 
     @app.get("/api/v1/workspaces/quota")
     def quota(caller: Member) -> dict[str, Any]:
-        return {"used": 0, "limit": 5, "active": True, "plan": "team"}
+        return {"used": 0, "limit": 5, "active": True, "plan": "team", "restore_days": 7}
 
     @app.get("/api/v1/workspaces/events")
     async def events(caller: Member) -> StreamingResponse:
@@ -338,13 +354,32 @@ def provisioner(world: World) -> FastAPI:
     def one(one_id: UUID, caller: Member) -> dict[str, Any]:
         return view(visible(one_id, caller))
 
+    @app.post("/api/v1/workspaces/{one_id}/restore", status_code=202)
+    def restore(one_id: UUID, caller: Member, body: dict[str, Any]) -> dict[str, Any]:
+        found = visible(one_id, caller)
+        name = body.get("name", found["name"])
+        taken(found, name)
+        found |= {"name": name, "state": "stopped", "deleted_at": None, "restorable_until": None}
+        return view(found)
+
     @app.post("/api/v1/workspaces/{one_id}/{action}", status_code=202)
     def act(one_id: UUID, action: str, caller: Member) -> dict[str, Any]:
         return view(visible(one_id, caller))
 
+    @app.patch("/api/v1/workspaces/{one_id}")
+    def rename(one_id: UUID, caller: Member, body: dict[str, Any]) -> dict[str, Any]:
+        found = visible(one_id, caller)
+        taken(found, body["name"])
+        found["name"] = body["name"]
+        return view(found)
+
     @app.delete("/api/v1/workspaces/{one_id}", status_code=202)
     def delete(one_id: UUID, caller: Member) -> dict[str, Any]:
-        return view(visible(one_id, caller))
+        found = visible(one_id, caller)
+        now = world.settings.clock.now()
+        found |= {"state": "deleted", "deleted_at": now.isoformat()}
+        found["restorable_until"] = (now + timedelta(days=7)).isoformat()
+        return view(found)
 
     @app.get("/api/v1/workspaces/{one_id}/access")
     def access(one_id: UUID, caller: Member) -> dict[str, Any]:

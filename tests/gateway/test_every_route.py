@@ -196,9 +196,10 @@ def test_another_companys_workspace_is_not_there(house: House) -> None:
     browser = house.logged_in(house.world.somebody("b@example.com"))
     token = token_in(browser.get("/account").text)
     assert browser.get(f"/workspaces/{workspace}").status_code == 404
-    for action in ("start", "stop", "delete"):
-        answer = browser.post(f"/workspaces/{workspace}/{action}", data={"csrf_token": token, "confirm": "box"})
+    for action in ("start", "stop", "restart", "rename", "delete", "restore"):
+        answer = browser.post(f"/workspaces/{workspace}/{action}", data={"csrf_token": token, "name": "mine"})
         assert answer.status_code == 404
+    assert (house.world.workspaces[workspace]["name"], house.world.workspaces[workspace]["state"]) == ("box", "running")
 
 
 def test_settings_refuse_keys_that_do_not_belong_together(gateway_database: TestDatabase) -> None:

@@ -42,6 +42,8 @@ def test_dates_are_the_companys() -> None:
     assert i18n.date(LATE, "en", "America/New_York") == "November 22, 2026"
     assert "01:30" in i18n.moment(LATE, "tr")
     assert "1:30" in i18n.moment(LATE, "en")
+    assert i18n.minute(LATE, "tr").endswith(" 01:30")
+    assert i18n.minute(LATE, "en").replace("\u202f", " ").endswith(", 1:30 AM")
 
 
 @pytest.mark.parametrize(
