@@ -422,7 +422,7 @@ def test_bringing_back_is_no_growth(story: Story) -> None:
     story.restarted(one)
     story.world.measure()
     assert story.world.call("POST", f"/workspaces/{other}/restore").status_code == 202
-    story.world.measure()
+    story.found(one, 10.6)
     assert story.world.row(one).desired == "running"
 
 
