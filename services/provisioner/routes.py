@@ -34,6 +34,12 @@ from shared.pagination import Cursor, Limit, Page, after, page
 router = APIRouter(prefix="/api/v1")
 
 
+class EventStream(StreamingResponse):
+    """Server-sent events."""
+
+    media_type = "text/event-stream"
+
+
 def _settings(request: Request) -> Settings:
     settings: Settings = request.app.state.settings
     return settings
@@ -97,11 +103,11 @@ def list_deleted_workspaces(
     return page(session.scalars(statement).all(), limit, lambda row: row.id, lambda row: view(row, caller, settings))
 
 
-@router.get("/workspaces/events")
-async def follow_workspaces(caller: Member, request: Request) -> StreamingResponse:
+@router.get("/workspaces/events", response_class=EventStream)
+async def follow_workspaces(caller: Member, request: Request) -> EventStream:
     """What the caller may see and each change of it, as server-sent events."""
     hub: Hub = request.app.state.hub
-    return StreamingResponse(hub.open(caller), media_type="text/event-stream", headers=HEADERS)
+    return EventStream(hub.open(caller), headers=HEADERS)
 
 
 @router.get("/workspaces/{workspace_id}")
