@@ -51,6 +51,20 @@ def test_guessing_passwords_is_slowed_by_account_from_whatever_address(open_hous
     assert log_in(house.browser, "other@example.com", "wrong").status_code == 401
 
 
+def test_strangers_guesses_do_not_slow_a_browser_the_owner_has_used(open_house: Callable[..., House]) -> None:
+    house = open_house(rate_scale=1.0)
+    house.world.somebody("a@example.com")
+    owner = house.new_browser()
+    assert log_in(owner, "a@example.com").status_code == 303
+    del owner.cookies["session"]
+    for number in range(12):
+        last = log_in(house.new_browser(client=(f"198.51.100.{number}", 1)), "a@example.com", "wrong")
+    assert last.status_code == 429
+    assert log_in(owner, "a@example.com").status_code == 303
+    guesses = [log_in(owner, "a@example.com", "wrong").status_code for _ in range(10)]
+    assert guesses[-1] == 429, "who stole that browser is slowed like anybody"
+
+
 def test_one_address_cannot_try_many_accounts(open_house: Callable[..., House]) -> None:
     house = open_house(rate_scale=1.0)
     token = token_in(house.browser.get("/log-in").text)
