@@ -26,7 +26,7 @@ from gateway.settings import Settings
 from shared.errors import NotFound, Problem, Unauthenticated
 from shared.http import CORRELATION, problem_response
 from shared.logging import correlation_id, get_logger
-from shared.upstream import Upstream
+from shared.upstream import IDLE, Upstream
 
 log = get_logger(__name__)
 
@@ -176,7 +176,10 @@ class Proxy:
             self._client = aiohttp.ClientSession(
                 auto_decompress=False,
                 cookie_jar=aiohttp.DummyCookieJar(),
-                connector=aiohttp.TCPConnector(limit=0, limit_per_host=500),
+                # Names are asked for anew with each connection: behind one may be another container by now.
+                connector=aiohttp.TCPConnector(
+                    limit=0, limit_per_host=500, keepalive_timeout=IDLE, use_dns_cache=False
+                ),
                 timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT, sock_read=SILENCE),
                 skip_auto_headers=("User-Agent", "Accept", "Accept-Encoding"),
             )

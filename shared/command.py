@@ -33,7 +33,9 @@ def main(package: str, settings_class: type[S], build: Callable[[S], Service]) -
     elif arguments.command == "dead-letters":
         _dead_letters(service, arguments)
     else:
-        if not is_current(service.database, package):
+        if getattr(arguments, "migrate", False):
+            asyncio.run(prepare(service))
+        elif not is_current(service.database, package):
             sys.exit(f"{name}: the schema is behind this code; run `python -m {package} migrate` first")
         halves = {"serve": (True, True), "api": (True, False), "worker": (False, True)}[arguments.command]
         _run(service, *halves)
@@ -42,7 +44,8 @@ def main(package: str, settings_class: type[S], build: Callable[[S], Service]) -
 def _parser(package: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog=f"python -m {package}")
     commands = parser.add_subparsers(dest="command", required=True)
-    commands.add_parser("serve", help="HTTP and background work in one process")
+    serve = commands.add_parser("serve", help="HTTP and background work in one process")
+    serve.add_argument("--migrate", action="store_true", help="first do what `migrate` does; safe beside others")
     commands.add_parser("api", help="HTTP only")
     commands.add_parser("worker", help="events and loops only")
     commands.add_parser("migrate", help="bring the schema, and at the broker the queue, to the newest version")
@@ -82,11 +85,12 @@ async def _serve(service: Service, http: bool, work: bool) -> None:
     worker = Worker([service], transport_for(service.settings)) if work else None
     if worker is None and service.start:
         await service.start()
-    ops = HttpServer(ops_app([service], worker), service.settings.host, service.settings.ops_port)
+    host, linger = service.settings.host, service.settings.linger
+    ops = HttpServer(ops_app([service], worker), host, service.settings.ops_port)
     ops_port = await ops.begin()
     if worker:
         await _start(worker, stop)
-    server = HttpServer(service.app, service.settings.host, service.settings.port) if http else None
+    server = HttpServer(service.app, host, service.settings.port, linger=linger) if http else None
     port = await server.begin() if server else None
     leave_the_code_alone()
     log.info("serving", port=port, ops_port=ops_port)

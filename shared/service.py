@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import gc
 import socket
+import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -19,7 +20,7 @@ import uvicorn
 from fastapi import FastAPI
 from fastapi.responses import JSONResponse, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from shared.db import Database
 from shared.logging import get_logger
@@ -159,10 +160,14 @@ async def _keep_running(name: str, loop: Loop, stop: asyncio.Event) -> None:
 class HttpServer(uvicorn.Server):
     """Uvicorn without its own signal handling: whoever runs the process decides when it stops."""
 
-    def __init__(self, app: ASGIApp, host: str, port: int, *, trusted_proxy: bool = False) -> None:
+    def __init__(self, app: ASGIApp, host: str, port: int, *, trusted_proxy: bool = False, linger: float = 0) -> None:
+        self._app = app
+        self._linger = linger
+        self._leaving = False
         super().__init__(
             uvicorn.Config(
-                app,
+                self._answer,
+                interface="asgi3",
                 host=host,
                 port=port,
                 log_config=None,
@@ -197,9 +202,29 @@ class HttpServer(uvicorn.Server):
         return port
 
     async def end(self) -> None:
-        """Finishes the requests under way and closes."""
+        """Finishes the requests under way and closes.
+
+        With `linger`, it takes no new connection and answers for so many seconds on those it has, each answer the
+        last of its connection. A client that keeps idle connections for less than that never finds one closed in the
+        moment it sends, which it could not tell from a request that was done.
+        """
+        self._leaving = True
+        if self._linger:
+            for server in self.servers:
+                server.close()
+            deadline = time.monotonic() + self._linger
+            while self.server_state.connections and time.monotonic() < deadline:  # noqa: ASYNC110  # tells nobody
+                await asyncio.sleep(0.05)
         self.should_exit = True
         await self._served
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def tell(message: Message) -> None:
+            if self._leaving and message["type"] == "http.response.start":
+                message["headers"] = [*message.get("headers", ()), (b"connection", b"close")]
+            await send(message)
+
+        await self._app(scope, receive, tell)
 
 
 def ops_app(services: Sequence[Service], worker: Worker | None) -> FastAPI:

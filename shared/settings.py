@@ -1,12 +1,14 @@
 """Settings every service has. A service adds its own and starts only when all of them make sense.
 
 Each variable carries the service's prefix (`BILLING_DATABASE_URL`). What is the same for all services (`plain`)
-is also read without it, so that one `AMQP_URL` configures them all and any of them can differ.
+is also read without it, so that one `AMQP_URL` configures them all and any of them can differ. What must not stand
+in an environment may be a file named like the variable, in /run/secrets.
 """
 
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 from enum import StrEnum
 from functools import cached_property
@@ -58,6 +60,9 @@ class ServiceSettings(BaseSettings):
     ops_port: Annotated[int, Field(ge=0, le=65535, description="internal port of /healthz /readyz /metrics")] = 0
     database_pool: Annotated[int, Field(ge=1, le=50, description="database connections this process may keep")] = 5
     log_level: Annotated[str, Field(pattern="^(debug|info|warning|error)$")] = "info"
+    linger: Annotated[
+        float, Field(ge=0, le=30, description="seconds a stopping HTTP server still answers on connections it has")
+    ] = 0
     clock_file: Annotated[
         Path | None, Field(description="file with seconds to shift the clock by; refused in production")
     ] = None
@@ -123,7 +128,16 @@ class ServiceSettings(BaseSettings):
 
 
 COMMON = frozenset(
-    ("environment", "amqp_url", "token_public_key", "public_url", "workspaces_domain", "log_level", "clock_file")
+    (
+        "environment",
+        "amqp_url",
+        "token_public_key",
+        "public_url",
+        "workspaces_domain",
+        "log_level",
+        "linger",
+        "clock_file",
+    )
 )
 
 
@@ -136,13 +150,20 @@ def _name_in_environment(prefix: str, name: str, field: FieldInfo, plain: bool) 
 S = TypeVar("S", bound=ServiceSettings)
 
 
+def secrets_directory() -> Path | None:
+    """Where settings may also lie as files, one a variable and named like it: `SECRETS_DIR`, else /run/secrets."""
+    directory = Path(os.environ.get("SECRETS_DIR", "/run/secrets"))
+    return directory if directory.is_dir() else None
+
+
 def load(kind: type[S], **given: Any) -> S:
     """Reads the settings or ends the process with one line a fault: a service does not start wrong.
 
-    Values in `given` win over the environment. Values are never printed: they may be secrets.
+    Values in `given` win over the environment, and the environment over files (`secrets_directory`). Values are never
+    printed: they may be secrets.
     """
     try:
-        return kind(**given)
+        return kind(_secrets_dir=secrets_directory(), **given)
     except ValidationError as error:
         print(f"{kind.__module__}: these settings are missing or wrong:", file=sys.stderr)
         for fault in error.errors(include_input=False, include_url=False):

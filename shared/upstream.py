@@ -10,6 +10,9 @@ from starlette.types import ASGIApp
 from shared.http import CORRELATION
 from shared.logging import correlation_id
 
+IDLE = 2.0
+"""Seconds an idle connection to a service is kept: less than a stopping service lingers (`HttpServer.end`)."""
+
 
 class Upstream:
     """One service, wherever it runs. Carries the correlation id along."""
@@ -18,7 +21,8 @@ class Upstream:
         self.name = name
         self.url = url
         self.app = app
-        transport = httpx.ASGITransport(app=app) if app else httpx.AsyncHTTPTransport(retries=1)
+        limits = httpx.Limits(max_connections=100, max_keepalive_connections=20, keepalive_expiry=IDLE)
+        transport = httpx.ASGITransport(app=app) if app else httpx.AsyncHTTPTransport(retries=1, limits=limits)
         self.client = httpx.AsyncClient(
             transport=transport, base_url=url or f"http://{name}", timeout=httpx.Timeout(10, connect=2)
         )

@@ -8,6 +8,7 @@ from typing import Any
 
 import httpx
 import pytest
+import uvloop
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
@@ -90,6 +91,28 @@ def test_open_stream_does_not_hold_up_the_end(little: Service, monkeypatch: pyte
             await asyncio.wait_for(server.end(), PATIENCE)
 
     asyncio.run(story())
+
+
+@pytest.mark.parametrize("new_loop", [asyncio.new_event_loop, uvloop.new_event_loop])
+def test_who_lingers_takes_nobody_new_and_answers_whom_it_has_a_last_time(
+    little: Service, new_loop: Callable[[], asyncio.AbstractEventLoop]
+) -> None:
+    async def story() -> None:
+        server = HttpServer(little.app, "127.0.0.1", 0, linger=PATIENCE)
+        port = await server.begin()
+        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=PATIENCE) as client:
+            assert (await client.get("/nowhere")).headers.get("connection") is None
+            ending = asyncio.create_task(server.end())
+            await asyncio.sleep(0)  # it has begun to end; the client's connection is idle and open
+            with pytest.raises(OSError, match="refused|Connect call failed"):
+                await asyncio.open_connection("127.0.0.1", port)
+            assert not ending.done()
+            last = await client.get("/nowhere")
+            assert (last.status_code, last.headers["connection"]) == (404, "close")
+            await asyncio.wait_for(ending, PATIENCE / 2)  # nobody is connected any more: no reason to linger
+
+    with asyncio.Runner(loop_factory=new_loop) as runner:
+        runner.run(story())
 
 
 def test_taken_port_is_an_error_to_catch(little: Service) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -124,3 +125,19 @@ def test_public_url_is_a_host(environment: Put, capsys: pytest.CaptureFixture[st
 def test_secrets_do_not_show(environment: Put) -> None:
     environment(LITTLE_DATABASE_URL="postgresql://u:hidden@h/d", AMQP_URL="amqp://u:hidden@h/")
     assert "hidden" not in repr(load(Settings, token_public_key=PUBLIC_KEY))
+
+
+def test_a_file_says_what_must_not_stand_in_an_environment(environment: Put, tmp_path: Path) -> None:
+    (tmp_path / "LITTLE_AMQP_URL").write_text("amqp://from-a-file\n")
+    (tmp_path / "LITTLE_LOG_LEVEL").write_text("warning")
+    (tmp_path / "HOST").write_text("203.0.113.9")
+    environment(SECRETS_DIR=str(tmp_path), LITTLE_LOG_LEVEL="error")
+    settings = load(Settings)
+    assert settings.amqp_url is not None
+    assert settings.amqp_url.get_secret_value() == "amqp://from-a-file"
+    assert (settings.log_level, settings.host) == ("error", "127.0.0.1")
+
+
+def test_no_folder_of_secrets_is_no_fault(environment: Put, tmp_path: Path) -> None:
+    environment(SECRETS_DIR=str(tmp_path / "absent"))
+    assert load(Settings).amqp_url is None
