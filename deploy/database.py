@@ -3,8 +3,9 @@
     python -m deploy.database create --admin-url postgresql://admin:…@host:5432/postgres --name youarecoder
 
 Passwords come from <SERVICE>_DATABASE_PASSWORD; one that is not given is made and set anew. The lines printed
-are the services' settings (`BILLING_DATABASE_URL=…`), fit for an environment file. It can be run again at any
-time, and by several machines at once.
+are the services' settings (`BILLING_DATABASE_URL=…`), fit for an environment file. Each variable, ADMIN_DATABASE_URL
+too, may be a file of that name in /run/secrets instead. It can be run again at any time, and by several machines at
+once.
 
 Roles belong to the whole server: two platforms on one server share the roles' passwords.
 """
@@ -15,6 +16,7 @@ import secrets
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import psycopg2
@@ -112,26 +114,34 @@ def _put_role(cursor: Any, service: str, password: str) -> None:
         cursor.execute(sql.SQL("GRANT {} TO CURRENT_USER").format(role))
 
 
+def _given(name: str) -> str | None:
+    """A setting from the environment, else from its file."""
+    if value := os.environ.get(name):
+        return value
+    file = Path(os.environ.get("SECRETS_DIR", "/run/secrets")) / name
+    return file.read_text().strip() if file.is_file() else None
+
+
 def main(arguments: list[str] | None = None) -> int:
     """The command line; 0 when done, 1 when the server refused."""
     parser = argparse.ArgumentParser(prog="python -m deploy.database", description="Make the database.")
     commands = parser.add_subparsers(dest="command", required=True)
     making = commands.add_parser("create", help="make or update the database, its roles and schemas")
-    making.add_argument("--admin-url", default=os.environ.get("ADMIN_DATABASE_URL"))
+    making.add_argument("--admin-url", default=_given("ADMIN_DATABASE_URL"))
     making.add_argument("--name", default="youarecoder")
+    making.add_argument("--quiet", action="store_true", help="do not print the settings, which hold passwords")
     chosen = parser.parse_args(arguments)
     if not chosen.admin_url:
         parser.error("give --admin-url or ADMIN_DATABASE_URL")
     roles = {
-        service: os.environ.get(f"{service.upper()}_DATABASE_PASSWORD") or secrets.token_urlsafe(24)
-        for service in SERVICES
+        service: _given(f"{service.upper()}_DATABASE_PASSWORD") or secrets.token_urlsafe(24) for service in SERVICES
     }
     try:
         urls = create(chosen.admin_url, chosen.name, roles)
     except psycopg2.Error as error:
         print(f"The database could not be made: {str(error).strip()}", file=sys.stderr)
         return 1
-    for service, url in urls.items():
+    for service, url in urls.items() if not chosen.quiet else ():
         print(f"{service.upper()}_DATABASE_URL={url}")
     return 0
 

@@ -1,7 +1,7 @@
 """The images of one machine: there already, pulled, or built from Debian and npm packages.
 
 Every image carries the hash of what it is made from, so a changed Dockerfile is a rebuild and nothing else is.
-`python -m deploy.local.images [NAME ...]` makes them by hand.
+`python -m deploy.local.images [NAME ...]` makes them by hand; without a name those that `make up` needs.
 """
 
 from __future__ import annotations
@@ -23,12 +23,11 @@ import docker
 from docker.errors import APIError, ImageNotFound
 from requests.exceptions import RequestException
 
-from deploy.local import apt, build_host
+from deploy.local import apt, build_host, recipes, wheels
 from deploy.local.apt import Report
+from deploy.local.recipes import BASES
 
 IMAGES_DIR = Path(__file__).resolve().parent.parent / "images"
-#: Each image and the one of ours it stands on.
-BASES: Mapping[str, str | None] = {"debian": None, "workspace": "debian", "firewall": "debian"}
 CONTENT_LABEL = "com.youarecoder.content"
 #: A registry that may be asked for our images ("ghcr.io/youarecoder"). Empty: they are built here. Not guessed:
 #: whoever owns a name on a public registry decides what runs under it.
@@ -61,12 +60,12 @@ def ensure(client: docker.DockerClient, name: str, report: Report) -> None:
 
 
 def content_hash(name: str) -> str:
-    """What the image is made from: SHA-256 over its folder's files, their executable bits, and its base's hash."""
+    """What the image is made from: SHA-256 over its files, their executable bits, and its base's hash."""
     digest = hashlib.sha256()
     base = BASES[name]
     if base is not None:
         digest.update(content_hash(base).encode())
-    for relative, data, mode in _files(IMAGES_DIR / name):
+    for relative, data, mode in _files(name):
         digest.update(f"{relative}\0{mode & 0o111:o}\0{len(data)}\0".encode())
         digest.update(data)
     return digest.hexdigest()
@@ -86,7 +85,7 @@ def _ensure_locked(client: docker.DockerClient, name: str, report: Report) -> No
     if _pull_ours(client, name, report):
         return
     base = BASES[name]
-    arguments: dict[str, str] = {}
+    arguments = recipes.arguments(name)
     if base is None:
         arguments["BASE"] = _debian_base(client, report)
     else:
@@ -190,28 +189,27 @@ def _without_leftovers(member: tarfile.TarInfo) -> tarfile.TarInfo | None:
 
 def _build(client: docker.DockerClient, name: str, arguments: dict[str, str], report: Report) -> None:
     """The classic builder, through the API: every engine has it, and no command line is needed."""
-    context = io.BytesIO()
+    context = tempfile.TemporaryFile()  # noqa: SIM115  # closed below; packages may be a hundred megabytes
     with tarfile.open(fileobj=context, mode="w") as tar:
-        entries = [(relative, data, mode) for relative, data, mode in _files(IMAGES_DIR / name)]
-        host = [(f"host/{path}", data, 0o644) for path, data in build_host.files().items()]
-        for relative, data, mode in entries + (host if BASES[name] is not None else []):
+        for relative, data, mode in [*_files(name), *_of_this_machine(name, report)]:
             member = tarfile.TarInfo(relative)
             member.size, member.mode = len(data), 0o755 if mode & 0o100 else 0o644
             tar.addfile(member, io.BytesIO(data))
     context.seek(0)
-    stream = client.api.build(
-        fileobj=context,
-        custom_context=True,
-        tag=f"youarecoder/{name}",
-        rm=True,
-        forcerm=True,
-        decode=True,
-        # the host's network: name servers and mirrors that only the host can reach work in the build as well
-        network_mode="host",
-        buildargs=arguments,
-        labels={CONTENT_LABEL: content_hash(name)},
-    )
-    _follow(stream, f"build of youarecoder/{name}", report)
+    with context:
+        stream = client.api.build(
+            fileobj=context,
+            custom_context=True,
+            tag=f"youarecoder/{name}",
+            rm=True,
+            forcerm=True,
+            decode=True,
+            # the host's network: name servers and mirrors that only the host can reach work in the build as well
+            network_mode="host",
+            buildargs=arguments,
+            labels={CONTENT_LABEL: content_hash(name)},
+        )
+        _follow(stream, f"build of youarecoder/{name}", report)
 
 
 def _follow(stream: Iterable[Mapping[str, Any]], what: str, report: Report) -> None:
@@ -232,10 +230,27 @@ def _follow(stream: Iterable[Mapping[str, Any]], what: str, report: Report) -> N
                 tail = [*tail[-14:], line.rstrip()]
 
 
-def _files(folder: Path) -> Iterator[tuple[str, bytes, int]]:
+def _files(name: str) -> Iterator[tuple[str, bytes, int]]:
+    folder = IMAGES_DIR / recipes.folder_of(name)
     for path in sorted(folder.rglob("*")):
         if path.is_file() and "node_modules" not in path.parts:
             yield path.relative_to(folder).as_posix(), path.read_bytes(), path.stat().st_mode
+    yield from recipes.files(name)
+
+
+def _of_this_machine(name: str, report: Report) -> Iterator[tuple[str, bytes, int]]:
+    """What a build needs and no image may keep: the way to the archives, and packages fetched here."""
+    base = BASES[name]
+    if base is not None and name not in recipes.CODE:
+        for path, data in build_host.files().items():
+            yield f"host/{path}", data, 0o644
+    if locked := recipes.requirements(name):
+        report(f"Fetching the Python packages of youarecoder/{name}")
+        try:
+            for wheel, data in wheels.fetch(locked).items():
+                yield f"wheels/{wheel}", data, 0o644
+        except wheels.PackagesMissing as error:
+            raise ImageUnavailable(str(error)) from error
 
 
 class _lock:
@@ -258,12 +273,12 @@ class _lock:
 
 
 def main() -> int:
-    """`python -m deploy.local.images [NAME ...]`: make all images, or these."""
+    """`python -m deploy.local.images [NAME ...]`: make these images, or those of workspaces."""
     from deploy.local import engine
 
     try:
         client = engine.ensure(Path(os.environ.get("YAC_DATA_DIR", "var")), print)
-        for name in sys.argv[1:] or BASES:
+        for name in sys.argv[1:] or ("workspace", "firewall"):
             ensure(client, name, print)
             image = client.images.get(f"youarecoder/{name}")
             print(f"youarecoder/{name}: {image.attrs['Size'] / 1e6:.0f} MB, {image.labels[CONTENT_LABEL][:12]}")

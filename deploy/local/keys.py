@@ -26,13 +26,16 @@ class Keys:
     paytr_merchant_key: str
     paytr_merchant_salt: str
     database_passwords: dict[str, str]
+    broker_passwords: dict[str, str]
+    superuser_password: str
 
 
 def load(file: Path) -> Keys:
-    """The keys of this data folder, made when it is new."""
-    if file.exists():
-        return Keys(**json.loads(file.read_text()))
-    keys = _make()
+    """The keys of this data folder, made when it is new; what an older version did not know is added."""
+    known = json.loads(file.read_text()) if file.exists() else {}
+    keys = Keys(**{**asdict(_make()), **known})
+    if known == asdict(keys):
+        return keys
     # Under its name only when whole: half a file of keys would end every further start.
     making = file.with_suffix(".new")
     making.unlink(missing_ok=True)
@@ -57,4 +60,6 @@ def _make() -> Keys:
         paytr_merchant_key=secrets.token_urlsafe(12),
         paytr_merchant_salt=secrets.token_urlsafe(12),
         database_passwords={service: secrets.token_urlsafe(24) for service in SERVICES},
+        broker_passwords={service: secrets.token_urlsafe(24) for service in SERVICES},
+        superuser_password=secrets.token_urlsafe(24),
     )
