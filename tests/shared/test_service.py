@@ -104,7 +104,7 @@ def test_who_lingers_takes_nobody_new_and_answers_whom_it_has_a_last_time(
             assert (await client.get("/nowhere")).headers.get("connection") is None
             ending = asyncio.create_task(server.end())
             await asyncio.sleep(0)  # it has begun to end; the client's connection is idle and open
-            with pytest.raises(OSError, match="refused|Connect call failed"):
+            with pytest.raises(OSError, match=r"refused|Connect call failed"):
                 await asyncio.open_connection("127.0.0.1", port)
             assert not ending.done()
             last = await client.get("/nowhere")
