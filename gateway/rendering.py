@@ -67,7 +67,7 @@ class Templates:
         environment.filters.update(
             money=lambda amount: i18n.money(_money(amount), language),
             span=lambda seconds: i18n.span(timedelta(seconds=seconds), language),
-            bytes=lambda count: i18n.size(count, language),
+            bytes=lambda count: i18n.size(count, language).replace(" ", "\N{NO-BREAK SPACE}"),
             utc=lambda when: _time(when).strftime("%Y-%m-%dT%H:%M:%SZ"),
             date=pass_context(lambda context, when: i18n.date(_time(when), language, _zone(context))),
             moment=pass_context(lambda context, when: i18n.moment(_time(when), language, _zone(context))),

@@ -94,7 +94,10 @@ async def show_list(request: Request, visitor: Staff, listed: str) -> Response:
     if q := request.query_params.get("q", "")[:100]:
         query += f"{'&' if query else '?'}{urlencode({'q': q})}"
     found = await ask(request, service, "GET", path + query)
-    return render(request, "admin_list.html", listed=listed, found=found, q=q, lists=tuple(LISTS))
+    disk = None
+    if listed == "workspaces":
+        (disk,) = await ask_all(request, ("provisioner", "/api/v1/admin/workspaces/disk"))
+    return render(request, "admin_list.html", listed=listed, found=found, q=q, lists=tuple(LISTS), disk=disk)
 
 
 def _known(service: str) -> str:

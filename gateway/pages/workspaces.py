@@ -164,6 +164,7 @@ async def _page(
         workspace=workspace,
         name=workspace["name"] if name is None else name,
         asked=asked,
+        quota=quota,
         undo_days=days,
         undo_until=request.app.state.clock.now() + timedelta(days=days) if days else None,
         **returned(problem, {}),

@@ -14,6 +14,7 @@ from shared.errors import FieldError, Forbidden, Invalid, NotFound, Problem, Una
 
 NOW = datetime(2026, 11, 22, 9, 30, tzinfo=UTC)
 ADMIN_ID = UUID("01979d0a-8c3e-7a11-9b21-0242ac120001")
+GIB = 1 << 30
 ID = "01979d0a-8c3e-7a11-9b21-0242ac12%04x"
 
 
@@ -66,20 +67,34 @@ def workspace(number: int, name: str, state: str, reached: int = 0, **others: An
         "host": f"{name}-k3f9x2", "url": f"https://{name}-k3f9x2.workspaces.youarecoder.example", "state": state,
         "stages": [{"name": s, "at": at(minutes=2), "ms": times[i]} for i, s in enumerate(STAGES[:reached])],
         "cause": None, "created_at": at(days=3), "started_at": at(hours=2) if state == "running" else None, "mine": True,
-        "deleted_at": None, "restorable_until": None,
+        "deleted_at": None, "restorable_until": None, "storage_bytes": None, "storage_at": None,
         **others,
     }  # fmt: skip
 
 
 MEMORY = {"code": "out-of-memory", "message": "It used all the memory.", "next_step": "Start it again."}
+TAKES = {"storage_bytes": 1_503_238_553, "storage_at": at(minutes=1)}
+STOPPED_FULL = {"code": "storage-full", "message": "It was stopped.", "next_step": "Start it to clean up."}
 WORKSPACES = page(
-    workspace(1, "calm-otter", "running", 5),
+    workspace(1, "calm-otter", "running", 5, **TAKES),
     workspace(2, "mavi-turna", "starting", 2),
-    workspace(3, "odeme-servisi-deneme-ortami-cok-uzun-bir-ad", "stopped", mine=False, owner_name="Çağrı Öztürk"),
+    workspace(
+        3, "odeme-servisi-deneme-ortami-cok-uzun-bir-ad", "stopped", **TAKES, mine=False, owner_name="Çağrı Öztürk"
+    ),
     workspace(4, "bright-falcon", "failed", 3, cause=MEMORY),
     workspace(5, "quiet-river", "stopping"),
 )
-QUOTA = {"used": 4, "limit": 5, "active": True, "plan": "starter", "restore_days": 7}
+QUOTA = {
+    "used": 4,
+    "limit": 5,
+    "storage_used": int(3.2 * GIB),
+    "storage_limit": 10 * GIB,
+    "active": True,
+    "plan": "starter",
+    "restore_days": 7,
+}
+NEARLY_FULL = {**QUOTA, "storage_used": int(8.4 * GIB)}
+FULL = {**QUOTA, "storage_used": int(10.3 * GIB)}
 
 
 def deleted(number: int, name: str, hours: float, **others: Any) -> dict[str, Any]:
@@ -215,7 +230,7 @@ TAKEN = refused(Named(409, "name-taken", "Taken", errors=[FieldError("name", "ta
 
 def one_workspace(found: dict[str, Any], **others: Any) -> dict[str, Any]:
     """The facts of a workspace's page."""
-    undo = {"undo_days": 7, "undo_until": NOW + timedelta(days=7)}
+    undo = {"undo_days": 7, "undo_until": NOW + timedelta(days=7), "quota": QUOTA}
     return {"workspace": found, "name": found["name"], "asked": "", **undo, **FINE, **others}
 
 
@@ -299,6 +314,24 @@ CASES: dict[str, Case] = {
     ),
     "dashboard-silent": Case(
         "dashboard.html", "/dashboard", {"workspaces": None, "quota": None, "subscription": None, "members": None}
+    ),
+    "dashboard-nearly-full": Case("dashboard.html", "/dashboard", {**DASHBOARD, "quota": NEARLY_FULL}),
+    "dashboard-full": Case("dashboard.html", "/dashboard", {**DASHBOARD, "quota": FULL}, who="member"),
+    "workspace-storage-full": Case(
+        "workspace.html",
+        WORKSPACE,
+        one_workspace(workspace(2, "mavi-turna", "stopped", 5, **TAKES, cause=STOPPED_FULL), quota=FULL),
+    ),
+    "workspace-new-storage-full": Case(
+        "workspace_new.html",
+        "/workspaces/new",
+        {
+            "quota": FULL,
+            "templates": ("plain",),
+            "fields": {"name": "six", "template": "plain"},
+            "key": ID % 81,
+            **refused(Named(403, "storage-full", "Full")),
+        },
     ),
     "workspace-new": Case(
         "workspace_new.html",
@@ -465,6 +498,7 @@ CASES: dict[str, Case] = {
             ),
             "q": "",
             "lists": LISTS,
+            "disk": None,
         },
         who="staff",
     ),
@@ -476,6 +510,27 @@ CASES: dict[str, Case] = {
             "found": page({**payment("paid"), "company_id": ID % 98, "created_at": at(days=3)}),
             "q": "",
             "lists": LISTS,
+            "disk": None,
+        },
+        who="staff",
+    ),
+    "admin-workspaces": Case(
+        "admin_list.html",
+        "/admin/workspaces",
+        {
+            "listed": "workspaces",
+            "found": page(
+                *({**one, "company_id": ID % 98} for one in WORKSPACES["items"]),
+            ),
+            "q": "",
+            "lists": LISTS,
+            "disk": {
+                "total_bytes": 252 * GIB,
+                "free_bytes": 9 * GIB,
+                "reserve_bytes": 10 * GIB,
+                "low": True,
+                "read_at": at(minutes=1),
+            },
         },
         who="staff",
     ),
@@ -499,12 +554,16 @@ CASES: dict[str, Case] = {
             ),
             "q": "",
             "lists": LISTS,
+            "disk": None,
         },
         who="staff",
         done="mail-resent",
     ),
     "admin-empty": Case(
-        "admin_list.html", "/admin/users", {"listed": "users", "found": page(), "q": "yok", "lists": LISTS}, who="staff"
+        "admin_list.html",
+        "/admin/users",
+        {"listed": "users", "found": page(), "q": "yok", "lists": LISTS, "disk": None},
+        who="staff",
     ),
     "admin-jobs": Case(
         "admin_jobs.html",

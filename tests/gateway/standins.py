@@ -312,6 +312,8 @@ def provisioner(world: World) -> FastAPI:
             "mine": True,
             "deleted_at": found.get("deleted_at"),
             "restorable_until": found.get("restorable_until"),
+            "storage_bytes": None,
+            "storage_at": None,
             "owner_id": str(owner.user_id),
             "owner_name": owner.name,
             "url": world.settings.workspace_url(found["host"]),
@@ -336,7 +338,8 @@ def provisioner(world: World) -> FastAPI:
 
     @app.get("/api/v1/workspaces/quota")
     def quota(caller: Member) -> dict[str, Any]:
-        return {"used": 0, "limit": 5, "active": True, "plan": "team", "restore_days": 7}
+        plan = {"limit": 5, "storage_limit": 10 << 30, "active": True, "plan": "team", "restore_days": 7}
+        return {"used": 0, "storage_used": 0, **plan}
 
     @app.get("/api/v1/workspaces/events")
     async def events(caller: Member) -> StreamingResponse:
