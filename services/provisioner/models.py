@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -54,7 +55,11 @@ class Entitlement(Base):
     data_kept_until: Mapped[datetime | None]
 
 
-def _one_of(column: str, values: type[State] | type[Desired]) -> str:
+MOVING = (State.REQUESTED, State.STARTING, State.STOPPING, State.DELETING, State.ERASING)
+"""On their way: few at any time."""
+
+
+def _one_of(column: str, values: Iterable[State] | Iterable[Desired]) -> str:
     return f"{column} in ({', '.join(repr(value.value) for value in values)})"
 
 
@@ -84,6 +89,9 @@ class Workspace(Base):
         CheckConstraint("(desired = 'deleted') = (restorable_until is not null)", name="restorable"),
         Index("ix_workspaces_company_id_id", "company_id", "id"),
         Index("ix_workspaces_living", "id", postgresql_where=text("state not in ('deleted', 'erased')")),
+        Index("ix_workspaces_routed", "host", postgresql_where=text("desired = 'running'")),
+        Index("ix_workspaces_leased", "lease_holder", postgresql_where=text("lease_holder is not null")),
+        Index("ix_workspaces_moving", "id", postgresql_where=text(_one_of("state", MOVING))),
         Index("ix_workspaces_restorable", "restorable_until", postgresql_where=text("state = 'deleted'")),
         Index("ix_workspaces_to_measure", "storage_at", postgresql_where=TO_MEASURE),
         Index("ix_workspaces_company_deleted", "company_id", "id", postgresql_where=text("desired = 'deleted'")),
