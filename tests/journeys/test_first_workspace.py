@@ -1,5 +1,5 @@
-"""Sign-up → mail → confirmed → trial → new workspace → editor → a file that survives stop and start → Team paid →
-active, 20 workspaces, invoice, its mail.
+"""Sign-up → mail → confirmed → trial → new workspace → editor → a file that survives stop and start, a restart, and a
+deletion that is undone → Team paid → active, 20 workspaces, invoice, its mail.
 """
 
 from __future__ import annotations
@@ -32,6 +32,29 @@ def run_inside(engine: docker.DockerClient, workspace_id: str, command: list[str
     return text
 
 
+def change_and_bring_back(person: Person, workspace_id: str) -> None:
+    """Another name, a restart, a deletion and its undo, each by its page; in the end the workspace runs."""
+    page = f"/workspaces/{workspace_id}"
+
+    def press(action: str, **fields: str) -> None:
+        answer = person.submit(page, f"{page}/{action}", **fields)
+        assert answer.status_code == 303, f"{action}: {answer.text[:3000]}"
+
+    press("rename", name="Şarkı söyleyen ördek")
+    assert "Şarkı söyleyen ördek" in person.see("/dashboard")
+    press("restart")
+    person.wait_for_workspace(workspace_id, "running")
+    press("delete")
+    assert "Şarkı söyleyen ördek" not in person.see("/dashboard")
+    assert person.get("/workspaces/quota")["used"] == 0
+    assert f"{page}/restore" in person.see("/workspaces/deleted")
+    person.wait_for_workspace(workspace_id, "deleted")
+    press("restore")
+    assert person.get(f"/workspaces/{workspace_id}")["state"] == "stopped"
+    press("start")
+    assert person.wait_for_workspace(workspace_id, "running")["name"] == "Şarkı söyleyen ördek"
+
+
 @pytest.mark.parametrize("language", ["tr", "en"])
 def test_from_landing_page_to_a_paid_team(
     platform: RunningPlatform, docker_engine: docker.DockerClient, language: str
@@ -56,6 +79,9 @@ def test_from_landing_page_to_a_paid_team(
         person.wait_for_workspace(workspace["id"], "stopped")
         assert person.api("POST", f"/workspaces/{workspace['id']}/start").status_code == 202
         person.wait_for_workspace(workspace["id"], "running")
+        assert run_inside(docker_engine, workspace["id"], ["cat", "/home/coder/note.txt"]) == "kept"
+
+        change_and_bring_back(person, workspace["id"])
         assert run_inside(docker_engine, workspace["id"], ["cat", "/home/coder/note.txt"]) == "kept"
 
         payment = person.pay("team")
