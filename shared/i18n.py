@@ -67,8 +67,8 @@ def moment(moment: datetime, language: str, timezone: str = DEFAULT_TIMEZONE) ->
 def minute(moment: datetime, language: str, timezone: str = DEFAULT_TIMEZONE) -> str:
     """Date and time to the minute, for what is promised and not logged."""
     local = moment.astimezone(ZoneInfo(timezone))
-    both = get_datetime_format("medium", locale=language)
-    return str(both.format(format_time(local, "short", locale=language), format_date(local, "medium", locale=language)))
+    both = str(get_datetime_format("medium", locale=language))
+    return both.format(format_time(local, "short", locale=language), format_date(local, "medium", locale=language))
 
 
 def ago(moment: datetime, now: datetime, language: str) -> str:
