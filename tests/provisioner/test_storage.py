@@ -11,7 +11,8 @@ from uuid import UUID
 import pytest
 from sqlalchemy import func, insert, text, update
 
-from services.provisioner.engine import DiskFull, EngineError, FileSystem, Meter, Size
+from services.provisioner.engine import DiskFull, EngineError, FileSystem, Measured, Meter, Size
+from services.provisioner.engine.measuring import read
 from services.provisioner.measure import BATCH, LANES
 from services.provisioner.models import Disk, Measuring, Workspace
 from shared.ids import new_id
@@ -202,6 +203,18 @@ def test_what_a_killed_process_left_is_ended(story: Story) -> None:
     alive = Meter("alive", holder)
     story.engine.measuring.append(alive)
     until(lambda: story.engine.measuring == [alive])
+
+
+def test_an_answer_is_read_line_by_line() -> None:
+    one, other = new_id(), new_id()
+    answer = f"disk 4096 100 50 7 3\nvolume {one.hex} 12 whole\nvolume x 1 whole\n"
+    answer += (
+        f"volume {other.hex} -nan whole\nvolume {other.hex} 5 perhaps\ndisk 1\n\nawk: cannot\nvolume {other.hex} 9 part"
+    )
+    found = read(answer)
+    assert found.sizes == {one: Size(12), other: Size(9, whole=False)}
+    assert found.disk == FileSystem(409600, 204800, 7, 3)
+    assert read("") == Measured()
 
 
 # warnings
@@ -427,23 +440,23 @@ def test_bringing_back_is_no_growth(story: Story) -> None:
 
 
 def test_a_little_at_a_time_is_seen_in_the_end(story: Story) -> None:
-    """Each of many grows by less than what is taken for growth."""
+    """Each of many grows by less than what is taken for growth, the company by more."""
     story.world.entitle(workspaces=None)
-    ids = [story.running(f"n{number}") for number in range(6)]
-    for id_ in ids:
-        story.fill(id_, 10 / 6)
+    ids = [story.running(f"n{number}") for number in range(8)]
+
+    def all_take(gigabytes: float) -> None:
+        for id_ in ids:
+            story.fill(id_, gigabytes)
+        story.world.measure()
+
     for id_ in ids:
         story.stop(id_)
-    story.world.measure()
+    all_take(1.24)
     for id_ in ids:
         story.restarted(id_)
-    for id_ in ids:
-        story.fill(id_, 10 / 6 + 0.09)
-    story.world.measure()
-    story.world.measure()
-    for id_ in ids:
-        story.fill(id_, 10 / 6 + 0.18)
-    story.world.measure()
+    all_take(1.26)
+    assert {story.world.row(id_).desired for id_ in ids} == {"running"}
+    all_take(1.335)
     assert all(story.was_stopped(id_) for id_ in ids)
 
 
