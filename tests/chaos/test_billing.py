@@ -56,9 +56,9 @@ class Replicas:
 
     def start(self, port: int, step: int = 0) -> None:
         """Starts the one on this port and waits until it answers; it ends at the step, where one is given."""
-        armed = {"CRASH_STEP": str(step)} if step else {}
+        armed = {"CRASH_STEP": str(step), "CRASH_WITHIN": "services.billing.notifications:take"} if step else {}
         environment = self._environment | armed | {"BILLING_PORT": str(port)}
-        self._born[port] = self._nursery.start(["api"], environment, self.log(port))
+        self._born[port] = self._nursery.start(["services.billing", "api"], environment, self.log(port))
 
         def answers() -> bool:
             assert self._born[port].poll() is None, log_tail(self.log(port), 30)
@@ -106,7 +106,7 @@ def house(databases: Databases) -> Iterator[Street]:
 
 @pytest.fixture(scope="module")
 def nursery(own_folder: Path) -> Iterator[Nursery]:
-    made = Nursery("tests.chaos.billing_process", own_folder)
+    made = Nursery("tests.chaos.service_process", own_folder)
     yield made
     made.close()
 
