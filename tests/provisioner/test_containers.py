@@ -6,10 +6,12 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -146,14 +148,17 @@ def worker(world: World, database: TestDatabase, settings: dict[str, Any]) -> It
         "PATH": os.environ["PATH"],
     }
     command = [sys.executable, "-m", "services.provisioner", "worker"]
-    process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
-    try:
-        yield process
-    finally:
-        if process.poll() is None:
-            process.send_signal(signal.SIGTERM)
-            # Python's own end by the signal, where it came before the process had begun to listen to it.
-            assert process.wait(30) in (0, -signal.SIGTERM)
+    with tempfile.NamedTemporaryFile() as log:
+        process = subprocess.Popen(command, env=environment, stdout=log)
+        try:
+            yield process
+        finally:
+            if process.poll() is None:
+                # Before it serves it does not listen: Python itself would end by the signal.
+                said = Path(log.name)
+                until(lambda: '"event": "serving"' in said.read_text(), picture=said.read_text)
+                process.send_signal(signal.SIGTERM)
+                assert process.wait(30) == 0
 
 
 def test_a_killed_provisioner_is_taken_over(
