@@ -172,6 +172,7 @@ class Converger:
         if not await self._until(row, "no-progress", disturbed, lambda: self._probe.editor_answers(address)):
             return
         if not any(stage["name"] == "editor_answers" for stage in row.stages):
+            self._loop.spawn(self._probe.open_first_page(address))
             await self._reached(row, "editor_answers")
         await self._routes.publish()
         if not await self._until(row, "route-missing", disturbed, lambda: self._probe.route_answers(row.host)):

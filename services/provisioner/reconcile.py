@@ -133,6 +133,12 @@ class ControlLoop:
                 await self.ask(self._engine.protect)
                 self._protected_until = time.monotonic() + self._settings.firewall_seconds
 
+    def spawn(self, work: Coroutine[None, None, None]) -> None:
+        """Runs this beside; what is still under way at the end is waited for, and then cancelled."""
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
     def wake_later(self, workspace_id: UUID, seconds: float) -> None:
         """Looks at the workspace again after a pause."""
         asyncio.get_running_loop().call_later(seconds, self.wake, workspace_id)
@@ -156,7 +162,7 @@ class ControlLoop:
                 with metrics.look_seconds.time():
                     due |= await self._look_at_everything()
             elif due:
-                self._spawn(self._publish_routes())
+                self.spawn(self._publish_routes())
         except (*LOST, DatabaseUnavailable) as error:
             log.warning("database lost, the next look will do", error=type(error).__name__)
         except OSError as error:
@@ -169,7 +175,7 @@ class ControlLoop:
                 self._working[workspace_id].set()
             else:
                 self._working[workspace_id] = asyncio.Event()
-                self._spawn(self._attend(workspace_id))
+                self.spawn(self._attend(workspace_id))
 
     async def _look_at_everything(self) -> set[UUID]:
         """The workspaces that are not as they should be. Removes what belongs to none."""
@@ -320,11 +326,6 @@ class ControlLoop:
                 # It may come back with its rules gone: they are put in place before the next start.
                 self._protected_until = 0.0
                 ended.wait(1)
-
-    def _spawn(self, work: Coroutine[None, None, None]) -> None:
-        task = asyncio.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
 
     async def _end(self, helpers: list[asyncio.Task[Any]]) -> None:
         self._stopping = True
