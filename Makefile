@@ -4,11 +4,11 @@ PYTHON := .venv/bin/python
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help env test-env up test attack lint docs lock
+.PHONY: help env test-env up test test-compose attack lint docs lock
 
 help:  ## print these commands
 	@echo "make COMMAND [ARGS='…']"
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-6s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 env:  ## make .venv from requirements.lock (quick when nothing changed)
 	@sh deploy/bootstrap.sh env
@@ -41,6 +41,9 @@ chaos: export CHAOS_LONG := 1
 chaos: test-env  ## kill every part under load, for long (SEED=7 the same kills again)
 	@sh deploy/bootstrap.sh test-needs
 	@exec $(PYTHON) -m pytest $(or $(filter tests/%,$(ARGS)),tests/chaos) $(filter-out tests/%,$(ARGS))
+
+test-compose: test-env  ## run the stories against containers, one a service (deploy/compose); builds their images
+	@exec $(PYTHON) -m pytest -m compose tests/journeys tests/compose $(ARGS)
 
 lint: test-env  ## check style, likely bugs and types
 	@$(PYTHON) -m ruff check .

@@ -86,11 +86,12 @@ async def _serve(service: Service, http: bool, work: bool) -> None:
     if worker is None and service.start:
         await service.start()
     host, linger = service.settings.host, service.settings.linger
-    ops = HttpServer(ops_app([service], worker), host, service.settings.ops_port)
+    server = HttpServer(service.app, host, service.settings.port, linger=linger) if http else None
+    ready = ops_app([service], worker, lambda: server is None or server.started)
+    ops = HttpServer(ready, host, service.settings.ops_port)
     ops_port = await ops.begin()
     if worker:
         await _start(worker, stop)
-    server = HttpServer(service.app, host, service.settings.port, linger=linger) if http else None
     port = await server.begin() if server else None
     leave_the_code_alone()
     log.info("serving", port=port, ops_port=ops_port)

@@ -227,8 +227,10 @@ class HttpServer(uvicorn.Server):
         await self._app(scope, receive, tell)
 
 
-def ops_app(services: Sequence[Service], worker: Worker | None) -> FastAPI:
-    """The internal port: /healthz (alive), /readyz (database, schema, bus), /metrics (Prometheus)."""
+def ops_app(
+    services: Sequence[Service], worker: Worker | None, serving: Callable[[], bool] = lambda: True
+) -> FastAPI:
+    """The internal port: /healthz (alive), /readyz (database, schema, bus, `serving`), /metrics (Prometheus)."""
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
 
     @app.get("/healthz")
@@ -240,6 +242,8 @@ def ops_app(services: Sequence[Service], worker: Worker | None) -> FastAPI:
         faults = dict(await asyncio.gather(*(_fault(service) for service in services)))
         if worker is not None and not await worker.ready():
             faults["bus"] = "not connected"
+        if not serving():
+            faults["http"] = "not serving yet"
         found = {name: fault for name, fault in faults.items() if fault}
         return JSONResponse({"ready": not found, "faults": found}, 503 if found else 200)
 

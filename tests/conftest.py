@@ -10,6 +10,7 @@ import pytest
 from deploy.local import postgres, rabbitmq
 from tests import infrastructure
 from tests.infrastructure import Databases, TestDatabase
+from tests.journeys.compose import ComposedPlatform
 from tests.journeys.platform import RunningPlatform, remove_containers
 
 
@@ -113,18 +114,22 @@ def chromium_path() -> str:
     return path
 
 
-@pytest.fixture(scope="session", params=["embedded", "separate"])
+@pytest.fixture(
+    scope="session", params=["embedded", "separate", pytest.param("compose", marks=pytest.mark.compose)]
+)
 def platform(
     request: pytest.FixtureRequest, run_folder: Path, docker_engine: docker.DockerClient
 ) -> Iterator[RunningPlatform]:
-    """The same stories run against both shapes: all in one process, and a process a service on RabbitMQ.
+    """The same stories run against every shape: all in one process, a process a service on RabbitMQ, and (`make
+    test-compose`) containers.
 
     What the platform made in the engine is removed at the end.
     """
     if request.param == "separate":
         infrastructure.need(rabbitmq.available(), "no RabbitMQ on this machine (apt-get install rabbitmq-server)")
     worker = os.environ.get("PYTEST_XDIST_WORKER", "main")
-    running = RunningPlatform(run_folder / f"platform-{request.param}-{worker}", request.param)
+    shape = ComposedPlatform if request.param == "compose" else RunningPlatform
+    running = shape(run_folder / f"platform-{request.param}-{worker}", request.param)
     running.start()
     yield running
     running.stop()

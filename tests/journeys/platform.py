@@ -126,9 +126,14 @@ class RunningPlatform:
             done: dict[str, Any] = answer.json()
             return done
 
+    @property
+    def clock(self) -> Path:
+        """The file that moves the clock of every process on."""
+        return self.data / "clock"
+
     def move_time(self, by: timedelta) -> None:
         """Moves the clock of every process on."""
-        clock = self.data / "clock"
+        clock = self.clock
         shift = float(clock.read_text() or 0) if clock.exists() else 0.0
         new = clock.with_suffix(".new")
         new.write_text(str(shift + by.total_seconds()))
