@@ -167,7 +167,7 @@ def _is_other(definitions: Path, made: keys.Keys) -> bool:
 
 def _write_certificates(installation: Installation) -> None:
     secrets, public = installation.folder / "secrets", installation.folder / "traefik"
-    certificates.ensure(secrets / "gateway" / "auth.pem", secrets / "gateway" / "auth-key.pem", ["gateway"])
+    certificates.ensure(secrets / "gateway" / "auth.pem", secrets / "gateway" / "auth-key.pem", [traefik.FRONT_DOOR])
     certificates.ensure(public / "tls.pem", secrets / "traefik" / "tls-key.pem", installation.hosts)
     _put(public / "auth.pem", (secrets / "gateway" / "auth.pem").read_text(), TRAEFIK_ID)
     for file, owner in (
@@ -208,7 +208,7 @@ def _of_services(installation: Installation) -> dict[str, str]:
         "PROVISIONER_BRIDGE": installation.bridge,
         "PROVISIONER_SUBNET": str(installation.workspaces_subnet),
         "PROVISIONER_ROUTES_DIRECTORY": "/routes",
-        "PROVISIONER_TRAEFIK_URL": f"http://traefik:{traefik.PROBE}",
+        "PROVISIONER_TRAEFIK_URL": f"http://{traefik.PROBED}:{traefik.PROBE}",
         "NOTIFIER_BILLING_URL": "http://billing:8000",
         "SCHEDULER_HEALTH_URLS": json.dumps({name: f"http://{name}:9000/readyz" for name in SERVICES}),
         **{f"GATEWAY_{name.upper()}_URL": f"http://{name}:8000" for name in BACKEND},

@@ -11,6 +11,8 @@ from deploy.local.traefik import static_settings
 from gateway.settings import Settings
 from gateway.traefik import platform_routes
 
+FRONT_DOOR, PROBED = "front-door", "traefik-probe"
+"""The gateway's and Traefik's names on the one network where they are asked."""
 GATEWAY, AUTH, PROBE = 8000, 8001, 8082
 HTTP, HTTPS, PING = 8080, 8443, 8083
 IDLE = "2s"
@@ -35,7 +37,6 @@ def static(installation: Installation) -> dict[str, Any]:
             "redirections": {"entryPoint": {"to": f":{public_port}", "scheme": "https", "permanent": True}},
         },
     }
-    # A new container is ready before its first request; until it can be seen, somebody else answers.
     if email := installation.settings.get("ACME_EMAIL"):
         provider = installation.settings.get("ACME_DNS_PROVIDER")
         challenge: dict[str, Any] = {"dnsChallenge": {"provider": provider}} if provider else {"tlsChallenge": {}}
@@ -56,7 +57,7 @@ def _certificates(installation: Installation) -> dict[str, Any]:
 
 def dynamic(installation: Installation, settings: Settings) -> dict[str, Any]:
     """The platform's routes, the certificate for whom no other is found, and the sandboxes'."""
-    made = platform_routes(settings, gateway_url=f"http://gateway:{GATEWAY}", auth=f"gateway:{AUTH}")
+    made = platform_routes(settings, gateway_url=f"http://{FRONT_DOOR}:{GATEWAY}", auth=f"{FRONT_DOOR}:{AUTH}")
     http = made["http"]
     http["middlewares"]["workspace-auth"]["forwardAuth"]["tls"]["ca"] = AUTHORITY
     # While a gateway is replaced its name stands for two containers, and one of them takes no new connection.
