@@ -144,14 +144,14 @@ def main() -> int:
         for turn in range(rounds):
             volume = client.volumes.create(f"yac-try-{uuid.uuid4().hex[:12]}")
             times = [time.perf_counter()]
-            container = here.create(10 + turn % 200, volume.name)
+            container = here.create(20 + turn % 200, volume.name)
             try:
                 times.append(time.perf_counter())
                 container.start()
                 times.append(time.perf_counter())
-                wait_healthy(here.address(10 + turn % 200))
+                wait_healthy(here.address(20 + turn % 200))
                 times.append(time.perf_counter())
-                first_page(here.address(10 + turn % 200))
+                first_page(here.address(20 + turn % 200))
                 times.append(time.perf_counter())
             finally:
                 container.remove(force=True)

@@ -14,12 +14,14 @@ from docker.models.containers import Container
 
 from deploy.local import engine, images
 from deploy.local.try_workspace import FIREWALL, Place, first_page, get, place, wait_healthy
+from tests.journeys.platform import eventually
 
 pytestmark = pytest.mark.e2e
 
 # A network of its own for each of pytest-xdist's workers, gw0, gw1 …, and one more beside it.
 NETWORK = 200 + 2 * int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
-A, B = 11, 12
+DOOR = 11  # one of the first sixteen: the platform's own containers
+A, B = 21, 22
 Two = tuple[Container, Container]
 
 
@@ -125,10 +127,10 @@ def test_the_tools_are_there(two: Two) -> None:
 
 
 def test_the_compiled_code_made_at_build_is_used(here: Place, client: DockerClient, volumes: list[str]) -> None:
-    container = here.create(13, volumes[1], environment={"NODE_DEBUG_NATIVE": "COMPILE_CACHE"})
+    container = here.create(23, volumes[1], environment={"NODE_DEBUG_NATIVE": "COMPILE_CACHE"})
     try:
         container.start()
-        wait_healthy(here.address(13))
+        wait_healthy(here.address(23))
         log = container.logs().decode(errors="replace")
     finally:
         container.remove(force=True)
@@ -154,10 +156,10 @@ def test_a_home_outlives_its_container_and_keeps_its_owners_settings(here: Place
             (f"test -s {settings} && echo '{{}}' > {settings} && echo mine > ~/project/file && id -u", "1000"),
             (f"cat {settings} ~/project/file", "{}\nmine"),
         ):
-            container = here.create(14, volume.name)
+            container = here.create(24, volume.name)
             try:
                 container.start()
-                wait_healthy(here.address(14))
+                wait_healthy(here.address(24))
                 assert run(container, script) == (0, expected + "\n")
                 begun = time.monotonic()
                 container.stop(timeout=10)
@@ -174,6 +176,20 @@ def test_a_workspace_does_not_reach_another_one(here: Place, two: Two) -> None:
     assert get(here.address(B), "/healthz")[0] == 200, "the host must reach it, or this proves nothing"
     assert opens(two[0], here.address(A), 8080) == "open", "its own port, by the same means"
     assert opens(two[0], here.address(B), 8080) == "silent"
+
+
+def test_the_door_reaches_editors_and_nobody_reaches_the_door(here: Place, two: Two, volumes: list[str]) -> None:
+    door = here.create(DOOR, volumes[0])
+    try:
+        door.start()
+        wait_healthy(here.address(DOOR))
+        run(two[0], "node -e 'net.createServer().listen(8081)' >/dev/null 2>&1 &")
+        eventually(lambda: opens(two[0], here.address(A), 8081) == "open", "the workspace listens on 8081, too")
+        assert opens(door, here.address(A), 8080) == "open"
+        assert opens(door, here.address(A), 8081) == "silent"
+        assert opens(two[0], here.address(DOOR), 8080) == "silent"
+    finally:
+        door.remove(force=True)
 
 
 def test_a_workspace_does_not_reach_one_on_another_network(
