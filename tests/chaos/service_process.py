@@ -10,6 +10,7 @@ import os
 import signal
 import sys
 import threading
+from collections.abc import Callable
 from importlib import import_module
 from typing import Any
 
@@ -66,10 +67,34 @@ def _count_within(within: str, last: int) -> None:
     setattr(import_module(module), name, counted)
 
 
+def arm_calls(last: int, calls: str) -> None:
+    """From now on this process ends at step number `last`, where a step is the begin or the end of one of these calls.
+
+    `calls` is `module:Class.method,method,…`: each step is then a moment between two changes of the outside world.
+    """
+    module, _, names = calls.partition(":")
+    owner, _, methods = names.partition(".")
+    kind = getattr(import_module(module), owner)
+    for method in methods.split(","):
+        setattr(kind, method, _with_steps(getattr(kind, method), method, last))
+
+
+def _with_steps(real: Callable[..., Any], name: str, last: int) -> Callable[..., Any]:
+    def counted(*given: Any) -> Any:
+        _step(f"{name} begins", last)
+        result = real(*given)
+        _step(f"{name} returns", last)
+        return result
+
+    return counted
+
+
 def main(arguments: list[str]) -> None:
     """`services.billing api`, say: what the service's own command line does with the rest."""
     package, *rest = arguments
-    if os.environ.get("CRASH_STEP"):
+    if os.environ.get("CRASH_CALLS"):
+        arm_calls(int(os.environ["CRASH_STEP"]), os.environ["CRASH_CALLS"])
+    elif os.environ.get("CRASH_STEP"):
         arm(int(os.environ["CRASH_STEP"]), os.environ.get("CRASH_WITHIN", ""))
     sys.argv = [package, *rest]
     settings = import_module(f"{package}.settings").Settings
