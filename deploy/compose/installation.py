@@ -131,8 +131,14 @@ def read_settings(file: Path) -> dict[str, str]:
         if not line.strip() or line.lstrip().startswith("#"):
             continue
         # Compose reads a quote, a dollar and a backslash of an environment file each version in its own way.
-        if not equals or not NAMES.fullmatch(name.strip()) or any(character in value for character in "\"'$\\"):
-            raise WrongSettings(f"{file}, line {number}: it must be NAME=value, without quotes, $ and \\")
+        if (
+            not equals
+            or not NAMES.fullmatch(name.strip())
+            or any(mark in value for mark in ('"', "'", "$", "\\", " #"))
+        ):
+            raise WrongSettings(
+                f"{file}, line {number}: it must be NAME=value, without quotes, $, \\ and a # after a space"
+            )
         found[name.strip()] = value.strip()
     for name in ("DOMAIN", "WORKSPACES_DOMAIN"):
         if not re.fullmatch(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?", found.get(name, "")):

@@ -67,6 +67,7 @@ class ComposedPlatform(RunningPlatform):
             "HTTPS_PORT": str(self.port),
             "SANDBOX": "1",
             "PROJECT": self.project,
+            "GATEWAY_RATE_SCALE": "100",  # the load of many people comes from one address
             **self.extra,
         }
         (self.data / "settings").write_text("".join(f"{name}={value}\n" for name, value in given.items()))
