@@ -78,13 +78,23 @@ def arm(point: str, passing: int) -> None:
     real: Callable[..., Any] = getattr(owner, name)
     passings = itertools.count(1)
 
+    def end_here() -> None:
+        if next(passings) == passing:
+            os.kill(os.getpid(), signal.SIGKILL)
+
     @wraps(real)
     def ending(*arguments: Any) -> Any:
-        result = real(*arguments) if when == "after" else None
-        # An empty claim is no passing: there is nothing to lose.
-        if (when == "before" or name != "_claim" or result) and next(passings) == passing:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return real(*arguments) if when == "before" else result
+        if when == "before":
+            end_here()
+            return real(*arguments)
+        result = None
+        try:
+            result = real(*arguments)
+            return result
+        finally:
+            # Also where a handler raised. An empty claim is no passing: there is nothing to lose.
+            if result or name != "_claim":
+                end_here()
 
     setattr(owner, name, ending)
 

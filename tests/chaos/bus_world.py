@@ -109,6 +109,7 @@ class OwnPostgres:
 
 Crash = tuple[str, int]
 """A point, and at which passing of it the process ends."""
+RETRYING = "in a retry"
 TELLER_DIES = "before the teller's commit"
 
 
@@ -173,6 +174,10 @@ class BusWorld:
         assert code == 0, self._story(child)
         self.record.kills("process, in order")
         self.spawn(name, child.arguments, child.crashes)
+
+    def crashes_left(self) -> bool:
+        """Whether a process still has a crash before it that new events bring about."""
+        return any(RETRYING not in point for child in self._children.values() for point, _ in child.crashes)
 
     def pause(self, name: str) -> None:
         """Holds a process (SIGSTOP); `go_on` lets it run again."""
@@ -255,10 +260,12 @@ def crashes(lots: random.Random, times: int, crew: list[str]) -> dict[str, list[
     dealt: dict[str, list[Crash]] = {name: [] for name in crew}
     for point in [*POINTS] * times:
         # Only the notifier has handlers that fail.
-        able = [name for name in crew if "notifier" in name or "retry" not in point]
+        able = [name for name in crew if "notifier" in name or RETRYING not in point]
         dealt[lots.choice(able)].append((point, lots.randint(1, 3)))
     for lives in dealt.values():
         lots.shuffle(lives)
+        # Last, since retries are sure to come when everything has been told; nothing waits behind them.
+        lives.sort(key=lambda crash: RETRYING in crash[0])
     return dealt
 
 

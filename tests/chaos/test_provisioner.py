@@ -28,7 +28,7 @@ from tests.provisioner.world import GIB, World
 
 pytestmark = pytest.mark.e2e
 
-ROUNDS = 200 if LONG else 8
+ROUNDS = 200 if LONG else 6
 CHANGES = "services.provisioner.engine.docker_engine:DockerEngine.create,start,stop,limit,resume,remove_volume"
 
 REMEMBER = """
