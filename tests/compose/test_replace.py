@@ -108,5 +108,4 @@ def test_what_does_not_become_ready_replaces_nobody(
 
 def running(engine: docker.DockerClient, platform: ComposedPlatform, service: str) -> list[str]:
     """The ids of a service's containers."""
-    labels = [f"com.docker.compose.project={platform.project}", f"com.docker.compose.service={service}"]
-    return [container.id for container in engine.containers.list(filters={"label": labels})]
+    return [container.id for container in platform.containers(engine, service)]

@@ -59,9 +59,8 @@ def test_no_secret_is_where_the_engine_shows_it(platform: ComposedPlatform, dock
 
 def test_an_image_holds_its_own_service_only(platform: ComposedPlatform, docker_engine: docker.DockerClient) -> None:
     for service in ("identity", "billing", "provisioner", "notifier", "scheduler"):
-        name = f"{platform.project}_{service}_1"
-        found = [c for c in docker_engine.containers.list() if c.name in (name, name.replace("_", "-"))]
-        code, output = found[0].exec_run(["sh", "-c", "ls /app /app/services; ls /app/services/*/migrations/versions"])
+        [container] = platform.containers(docker_engine, service)
+        code, output = container.exec_run(["sh", "-c", "ls /app /app/services; ls /app/services/*/migrations/versions"])
         assert code == 0
         words = output.decode().split()
         assert service in words
@@ -103,11 +102,7 @@ async def steal():
         await connection.close()
 asyncio.run(steal())
 """
-    [notifier] = [
-        one
-        for one in docker_engine.containers.list(filters={"label": f"com.docker.compose.project={platform.project}"})
-        if one.labels["com.docker.compose.service"] == "notifier"
-    ]
+    [notifier] = platform.containers(docker_engine, "notifier")
     code, output = notifier.exec_run(["python3", "-c", attempt])
     told = output.decode()
     assert code == 0, told

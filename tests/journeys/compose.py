@@ -97,6 +97,11 @@ class ComposedPlatform(RunningPlatform):
         """Runs Docker Compose for this platform; what it printed."""
         return command.run(self.data, *arguments, timeout_s=timeout_s)
 
+    def containers(self, engine: docker.DockerClient, service: str) -> list[docker.models.containers.Container]:
+        """The running containers of a service."""
+        labels = [f"com.docker.compose.project={self.project}", f"com.docker.compose.service={service}"]
+        return engine.containers.list(filters={"label": labels})
+
     def client(self, host: str = "youarecoder") -> httpx.Client:
         """A fresh visitor of one of the platform's sites."""
         transport = TlsLoopback(self.port, self.data / "traefik" / "tls.pem")
