@@ -16,6 +16,7 @@ import psutil
 
 from deploy.compose import command
 from deploy.local.processes import free_port
+from deploy.local.try_workspace import FIREWALL
 from tests.journeys.platform import CHECKOUT, Loopback, RunningPlatform, eventually
 
 PREFIX = "yac-test-"
@@ -137,6 +138,8 @@ def _remove(engine: docker.DockerClient, project: str) -> None:
     for network in networks:
         if installation := network.attrs["Labels"].get("youarecoder.installation"):
             _remove_containers_and_volumes(engine, {"label": f"youarecoder.installation={installation}"})
+            bridge = network.attrs["Options"]["com.docker.network.bridge.name"]
+            engine.containers.run(command=["remove", bridge], **FIREWALL)
     for network in networks:
         network.remove()
 
